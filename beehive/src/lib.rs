@@ -1,0 +1,1 @@
+//! Typed in-process actor bus: pluggable modules, group routing, supervision

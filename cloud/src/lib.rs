@@ -1,0 +1,1 @@
+//! The cloud process: its catalog of modules and their adapters

@@ -1,0 +1,1 @@
+//! The edge process: its catalog of modules and their adapters

@@ -1,0 +1,1 @@
+//! Kubernetes custom resources of KubeEdge as Rust types

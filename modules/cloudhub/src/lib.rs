@@ -1,0 +1,1 @@
+//! The cloud end of the links of all nodes

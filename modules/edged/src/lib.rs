@@ -1,0 +1,1 @@
+//! The edge's pod lifecycle over a container runtime port

@@ -1,0 +1,1 @@
+//! The edge's durable copy of its Kubernetes objects

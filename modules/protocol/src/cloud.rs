@@ -1,0 +1,58 @@
+//! Messages on the bus of a cloud process.
+
+use beehive::Message;
+
+use crate::name::NodeName;
+use crate::object::{Held, ObjectChange};
+use crate::request::{NodeReply, NodeRequest};
+
+/// A node's session began. Published by the cloud hub; the newest session of a node wins.
+#[derive(Debug, Clone, Message)]
+pub struct NodeConnected {
+    /// The node.
+    pub node: NodeName,
+    /// The session's number, growing with each connection of any node.
+    pub session: u64,
+    /// What the node holds. `None` when its codec cannot say.
+    pub held: Option<Vec<Held>>,
+}
+
+/// A node's session ended. Published by the cloud hub.
+#[derive(Debug, Clone, Message)]
+pub struct NodeDisconnected {
+    /// The node.
+    pub node: NodeName,
+    /// The session that ended; a newer one may have begun already.
+    pub session: u64,
+}
+
+/// Says why a change was not queued for a node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendRefused {
+    /// The node has no session. What it misses is settled when it connects.
+    #[error("the node is not connected")]
+    NotConnected,
+    /// The node's queue is full: it does not keep up, and its session was ended.
+    #[error("the node's queue is full")]
+    QueueFull,
+}
+
+/// Queues a change for a node; served by the cloud hub. The queue keeps each object's newest state.
+#[derive(Debug, Clone, Message)]
+#[reply(Result<(), SendRefused>)]
+pub struct SendToNode {
+    /// The node.
+    pub node: NodeName,
+    /// What it is to know.
+    pub change: ObjectChange,
+}
+
+/// Serves a node's request against the Kubernetes API; served by the edge controller.
+#[derive(Debug, Clone, Message)]
+#[reply(NodeReply)]
+pub struct ServeNode {
+    /// The node, as its connection was authenticated.
+    pub node: NodeName,
+    /// What it asks.
+    pub request: NodeRequest,
+}

@@ -1,0 +1,18 @@
+//! The groups that modules belong to and that messages are addressed to.
+
+use beehive::Group;
+
+/// The edge's link to the cloud (upstream's module `websocket`).
+pub const HUB: Group = Group::new("hub");
+/// The edge's durable objects.
+pub const META: Group = Group::new("meta");
+/// The edge's pod lifecycle.
+pub const EDGED: Group = Group::new("edged");
+/// The cloud's links to all nodes.
+pub const CLOUDHUB: Group = Group::new("cloudhub");
+/// What moves objects between the Kubernetes API and the nodes.
+pub const EDGECONTROLLER: Group = Group::new("edgecontroller");
+/// What binds pods to nodes.
+pub const SCHEDULER: Group = Group::new("scheduler");
+/// The embedded Kubernetes API server.
+pub const APISERVER: Group = Group::new("apiserver");

@@ -1,0 +1,19 @@
+//! The vocabulary that Beehive's modules share: who they are grouped as, the
+//! nouns they speak of, and the messages they exchange on the bus.
+//!
+//! Nothing here does IO, and no message can be serialized: bytes exist only in
+//! `wire`, in stores and in adapters.
+
+pub mod group;
+mod name;
+mod object;
+mod status;
+
+pub mod cloud;
+pub mod edge;
+pub mod request;
+
+pub use name::{NameError, Namespace, NodeName, ObjectName, ResourceType, ResourceVersion, Uid};
+pub use object::{ChangeKind, Held, Object, ObjectChange, ObjectError, ObjectKey, ObjectMeta};
+pub use request::{Lease, NodeReply, NodeRequest};
+pub use status::ApiStatus;

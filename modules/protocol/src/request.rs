@@ -1,0 +1,101 @@
+//! What a node asks of the cloud, and what the cloud answers.
+
+use bytes::Bytes;
+
+use crate::name::{Namespace, NodeName, ObjectName};
+use crate::object::{Object, ObjectKey};
+use crate::status::ApiStatus;
+
+/// What is to be done with a node's lease.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Lease {
+    /// Create it.
+    Create(Object),
+    /// Renew it.
+    Update(Object),
+}
+
+/// A request of a node, whatever codec carried it.
+///
+/// Patches are strategic-merge patches as JSON text, as kubelet makes them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeRequest {
+    /// Creates the node's own Node object. Answered with the object, or `AlreadyExists`.
+    RegisterNode(Object),
+    /// Merges the labels and annotations of the given Node. Answered with `Done`.
+    UpdateNode(Object),
+    /// Patches the node's status. Answered with the object.
+    PatchNodeStatus {
+        /// The node.
+        node: NodeName,
+        /// The patch.
+        patch: Bytes,
+    },
+    /// Patches a pod's status. Answered with the object.
+    PatchPodStatus {
+        /// The pod's namespace.
+        namespace: Namespace,
+        /// The pod's name.
+        pod: ObjectName,
+        /// The patch.
+        patch: Bytes,
+    },
+    /// Creates a mirror pod. Answered with the object.
+    CreatePod(Object),
+    /// Deletes a pod that the node has ended. Answered with `Done`.
+    DeletePod {
+        /// The pod's namespace.
+        namespace: Namespace,
+        /// The pod's name.
+        pod: ObjectName,
+        /// A `DeleteOptions` object as JSON.
+        options: Bytes,
+    },
+    /// Reads one object. Answered with it.
+    Query(ObjectKey),
+    /// Creates or renews the node's lease. Answered with the object.
+    Lease(Lease),
+    /// Makes a service-account token from a `TokenRequest`. Answered with the filled request.
+    Token {
+        /// The service account's namespace.
+        namespace: Namespace,
+        /// The service account.
+        account: ObjectName,
+        /// The `TokenRequest`.
+        request: Object,
+    },
+    /// Creates a certificate signing request. Answered with the object.
+    CreateCsr(Object),
+    /// Records an event. Not answered.
+    RecordEvent(Object),
+    /// Patches an event that was recorded before. Not answered.
+    PatchEvent {
+        /// The event.
+        event: Object,
+        /// The patch.
+        patch: Bytes,
+    },
+    /// Asks for the PEM of the Kubernetes CA. Answered with `Text`.
+    KubernetesCa,
+}
+
+impl NodeRequest {
+    /// Tells whether the cloud answers this request.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        !matches!(self, Self::RecordEvent(_) | Self::PatchEvent { .. })
+    }
+}
+
+/// The cloud's answer to a [`NodeRequest`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeReply {
+    /// The object that was made, changed or read.
+    Object(Object),
+    /// Done, with nothing to say.
+    Done,
+    /// A text, such as a PEM document.
+    Text(String),
+    /// The Kubernetes API refused.
+    Refused(ApiStatus),
+}

@@ -1,0 +1,1 @@
+//! Resource paths, operations, message ids and bytes of the cloud-edge link
