@@ -1,1 +1,1 @@
-//! Deterministic simulation and repository checks
+//! Checks of the repository and of whole processes; see `tests/`.

@@ -1,0 +1,197 @@
+//! The direction of dependencies, read from the manifests through `cargo metadata`.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::source::{none, root};
+
+/// What a package of the workspace is, which decides what it may depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The bus and its macros.
+    Bus,
+    /// Vocabulary and ports: protocol, api, wire, store.
+    Shared,
+    /// A module.
+    Module,
+    /// The only crates that drive one heavy library for both processes.
+    Driver,
+    Config,
+    /// A process: cloud or edge.
+    Process,
+    /// What knows both processes.
+    Top,
+    /// A runnable sample of the public API.
+    Example,
+}
+
+const SHARED: [&str; 4] = ["protocol", "api", "wire", "store"];
+const DRIVERS: [&str; 1] = ["store-sled"];
+/// The two ends of the link, the only modules that see bytes.
+const HUBS: [&str; 2] = ["edgehub", "cloudhub"];
+/// Libraries that only processes and drivers may link, in builds that ship.
+const HEAVY: [&str; 12] = [
+    "tokio-tungstenite",
+    "tungstenite",
+    "quinn",
+    "sled",
+    "rumqttc",
+    "tonic",
+    "axum",
+    "hyper",
+    "hyper-util",
+    "rustls",
+    "tokio-rustls",
+    "rcgen",
+];
+
+struct Package {
+    name: String,
+    folder: String,
+    /// Name and kind (`normal`, `dev`, `build`) of each dependency.
+    dependencies: Vec<(String, String)>,
+    features: Vec<String>,
+}
+
+impl Package {
+    fn role(&self) -> Role {
+        match self.folder.as_str() {
+            "beehive" | "beehive/macros" => Role::Bus,
+            "config" => Role::Config,
+            "cloud" | "edge" => Role::Process,
+            "keadm" | "simtests" => Role::Top,
+            folder if folder.starts_with("examples/") => Role::Example,
+            _ if SHARED.contains(&self.name.as_str()) => Role::Shared,
+            _ if DRIVERS.contains(&self.name.as_str()) => Role::Driver,
+            folder if folder.starts_with("modules/") => Role::Module,
+            folder => panic!("{folder} has no role: give it one here and in ARCHITECTURE.md"),
+        }
+    }
+
+    fn ships(&self) -> impl Iterator<Item = &str> {
+        self.dependencies.iter().filter(|(_, kind)| kind != "dev").map(|(name, _)| name.as_str())
+    }
+}
+
+fn packages() -> BTreeMap<String, Package> {
+    let root = root();
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(&root)
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
+    let prefix = format!("{}/", root.display());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let listed = metadata["packages"].as_array().expect("packages");
+    assert!(listed.len() > 10, "the workspace has more packages than {}", listed.len());
+    listed
+        .iter()
+        .map(|package| {
+            let manifest = text(&package["manifest_path"]);
+            let folder = manifest.trim_start_matches(&prefix).trim_end_matches("/Cargo.toml").to_owned();
+            let dependencies = package["dependencies"].as_array().expect("dependencies");
+            let dependencies = dependencies
+                .iter()
+                .map(|d| (text(&d["name"]), d["kind"].as_str().unwrap_or("normal").to_owned()))
+                .collect();
+            let features = package["features"].as_object().expect("features").keys().cloned().collect();
+            let name = text(&package["name"]);
+            (name.clone(), Package { name, folder, dependencies, features })
+        })
+        .collect()
+}
+
+fn may_depend(from: &Package, on: &Package) -> bool {
+    use Role::{Bus, Config, Driver, Example, Module, Process, Shared, Top};
+    match (from.role(), on.role()) {
+        (Bus, Bus) => on.name == "beehive-macros",
+        (Module, Shared) if on.name == "wire" => HUBS.contains(&from.name.as_str()),
+        (Shared, Shared) => on.name == "protocol",
+        (Shared | Module | Config, Bus) | (Module, Shared) | (Driver, Shared) => true,
+        (Process, Bus | Shared | Module | Driver | Config) => true,
+        (Top, on) => on != Top,
+        (Example, Bus | Process | Config) => true,
+        (Example, Shared) => on.name == "protocol",
+        _ => false,
+    }
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let packages = packages();
+    let mut offences = Vec::new();
+    for package in packages.values() {
+        for on in package.ships().filter_map(|name| packages.get(name)) {
+            if !may_depend(package, on) {
+                offences.push(format!("{} must not depend on {}", package.name, on.name));
+            }
+        }
+    }
+    none("dependency direction (ARCHITECTURE.md)", &offences);
+}
+
+#[test]
+fn modules_do_not_depend_on_modules_even_in_tests() {
+    let packages = packages();
+    let mut offences = Vec::new();
+    for package in packages.values().filter(|package| package.role() == Role::Module) {
+        for (name, kind) in &package.dependencies {
+            if packages.get(name).is_some_and(|on| on.role() == Role::Module) {
+                offences.push(format!("{} depends on the module {name} ({kind})", package.name));
+            }
+        }
+    }
+    none("modules share protocol, not each other", &offences);
+}
+
+#[test]
+fn heavy_drivers_stay_in_the_adapters() {
+    let packages = packages();
+    let mut offences = Vec::new();
+    for package in packages.values() {
+        let allowed = match package.role() {
+            Role::Process => true,
+            Role::Driver => package.name == "store-sled",
+            _ => false,
+        };
+        for name in package.ships().filter(|name| HEAVY.contains(name)) {
+            if !allowed || (package.role() == Role::Driver && name != "sled") {
+                offences.push(format!("{} links {name}", package.name));
+            }
+        }
+        if package.ships().any(|name| name == "kube") && !matches!(package.role(), Role::Process | Role::Top)
+        {
+            let controllers = ["edgecontroller", "scheduler"];
+            if !controllers.contains(&package.name.as_str()) {
+                offences.push(format!("{} links kube, which only controllers may", package.name));
+            }
+        }
+    }
+    none("heavy drivers belong to cloud/, edge/ and the drivers", &offences);
+}
+
+#[test]
+fn only_the_bus_depends_on_actix() {
+    let packages = packages();
+    let users: Vec<&str> = packages
+        .values()
+        .filter(|package| package.dependencies.iter().any(|(name, _)| name.starts_with("actix")))
+        .map(|package| package.name.as_str())
+        .collect();
+    assert_eq!(users, ["beehive"]);
+}
+
+#[test]
+fn no_product_crate_has_a_simulation_feature() {
+    let offences: Vec<String> = packages()
+        .values()
+        .flat_map(|package| package.features.iter().map(|feature| format!("{}/{feature}", package.name)))
+        .filter(|feature| !feature.ends_with("/default") && !feature.ends_with("/test-util"))
+        .filter(|feature| feature.contains("sim"))
+        .collect();
+    none("the simulator runs exactly the production modules", &offences);
+}
