@@ -1,1 +1,3 @@
-//! The edge's pod lifecycle over a container runtime port
+//! The edge's pod lifecycle over a container runtime port.
+
+pub mod ports;
