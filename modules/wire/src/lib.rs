@@ -1,1 +1,36 @@
-//! Resource paths, operations, message ids and bytes of the cloud-edge link
+//! The only place that knows the resource paths, operations, message ids and bytes of the
+//! cloud-edge link.
+//!
+//! ```text
+//!  typed Uplink / Downlink  <- codec ->  frames  <- link (Dialer, Listener ports) ->  the other end
+//! ```
+//!
+//! - [`link`]: the ports through which frames travel, and their in-memory form.
+//! - [`RawMessage`] and [`ResourcePath`]: KubeEdge's message and addresses as they are.
+//! - [`Uplink`] and [`Downlink`]: closed enums of all that travels.
+//! - [`codec`]: the two byte forms, chosen in the handshake.
+//! - [`session`]: state machines without clock, task or socket.
+
+pub mod codec;
+pub mod link;
+pub mod session;
+
+mod content;
+mod downlink;
+mod legacy;
+mod memory;
+mod message;
+mod path;
+mod raw;
+mod reply;
+mod request;
+mod uplink;
+
+pub use codec::Codec;
+pub use downlink::Downlink;
+pub use memory::{MemoryLimits, MemoryNetwork, link_pair};
+pub use message::{Envelope, MessageId, Unknown};
+pub use path::ResourcePath;
+pub use raw::{RawError, RawHeader, RawMessage, RawRoute};
+pub use reply::{ReplyShape, ReplyTo};
+pub use uplink::{AckRoute, Uplink};

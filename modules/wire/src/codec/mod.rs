@@ -1,0 +1,184 @@
+//! The two byte forms of the link.
+//!
+//! Both ends offer what they speak in the handshake, as a WebSocket subprotocol; a peer that
+//! offers none speaks KubeEdge's.
+
+mod kubeedge;
+mod native;
+mod native_form;
+
+use protocol::Held;
+
+use crate::downlink::Downlink;
+use crate::link::Frame;
+use crate::message::Envelope;
+use crate::uplink::Uplink;
+
+pub use native::VERSION as NATIVE_VERSION;
+
+/// A byte form of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Codec {
+    /// JSON text messages, exactly as upstream's.
+    KubeEdge,
+    /// MessagePack with a hello, an inventory, pings both ways and acknowledgements in a window.
+    Native,
+}
+
+/// Says why a frame is no message.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not JSON of a message's shape.
+    #[error("the frame is not a KubeEdge message")]
+    KubeEdge(#[from] crate::raw::RawError),
+    /// Not MessagePack of a frame's shape.
+    #[error("the frame is not a native frame")]
+    Native(#[from] rmp_serde::decode::Error),
+    /// More bytes than the frame needs.
+    #[error("{0} bytes follow the native frame")]
+    TrailingBytes(usize),
+    /// A value in a native frame is not valid.
+    #[error("the native frame has a bad {what}: {problem}")]
+    Value {
+        /// Which value.
+        what: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// What an edge says first on the native codec.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hello {
+    /// The highest version of the codec that the edge speaks.
+    pub version: u16,
+    /// The node.
+    pub node: String,
+    /// Random bytes that tell this run of the edge process from others.
+    pub instance: [u8; 16],
+    /// What the edge holds; `None` when it could not say.
+    pub held: Option<Vec<Held>>,
+}
+
+/// What an edge sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EdgeFrame {
+    /// The first frame. Native only.
+    Hello(Hello),
+    /// A message.
+    Up(Envelope<Uplink>),
+    /// Asks for a [`CloudFrame::Pong`] with the same number. Native only.
+    Ping(u64),
+    /// Answers a ping. Native only.
+    Pong(u64),
+    /// The edge ends the session. Native only.
+    Goodbye(String),
+}
+
+/// What a cloud sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CloudFrame {
+    /// Accepts the hello. Native only.
+    Welcome {
+        /// The version of the codec that both speak.
+        version: u16,
+        /// The session's number.
+        session: u64,
+    },
+    /// A message.
+    Down(Envelope<Downlink>),
+    /// Asks for an [`EdgeFrame::Pong`] with the same number. Native only.
+    Ping(u64),
+    /// Answers a ping. Native only.
+    Pong(u64),
+    /// The cloud ends the session. Native only.
+    Goodbye(String),
+}
+
+impl Codec {
+    /// The WebSocket subprotocol of the native codec.
+    pub const NATIVE_SUBPROTOCOL: &'static str = "beehive.native.v1";
+
+    /// Returns the WebSocket subprotocol that stands for this codec.
+    #[must_use]
+    pub fn subprotocol(self) -> Option<&'static str> {
+        match self {
+            Self::KubeEdge => None,
+            Self::Native => Some(Self::NATIVE_SUBPROTOCOL),
+        }
+    }
+
+    /// Chooses the codec that a `Sec-WebSocket-Protocol` header asks for.
+    #[must_use]
+    pub fn choose(offered: Option<&str>) -> Self {
+        let mut protocols = offered.unwrap_or_default().split(',').map(str::trim);
+        if protocols.any(|protocol| protocol == Self::NATIVE_SUBPROTOCOL) {
+            Self::Native
+        } else {
+            Self::KubeEdge
+        }
+    }
+
+    /// Encodes an edge's frame; `None` when this codec has no such frame.
+    #[must_use]
+    pub fn encode_edge(self, frame: EdgeFrame) -> Option<Frame> {
+        match (self, frame) {
+            (Self::Native, frame) => Some(native::encode_edge(frame)),
+            (Self::KubeEdge, EdgeFrame::Up(up)) => kubeedge::encode(&up.into_raw()),
+            (Self::KubeEdge, _) => None,
+        }
+    }
+
+    /// Encodes a cloud's frame; `None` when this codec has no such frame.
+    #[must_use]
+    pub fn encode_cloud(self, frame: CloudFrame) -> Option<Frame> {
+        match (self, frame) {
+            (Self::Native, frame) => Some(native::encode_cloud(frame)),
+            (Self::KubeEdge, CloudFrame::Down(down)) => kubeedge::encode(&down.into_raw()),
+            (Self::KubeEdge, _) => None,
+        }
+    }
+
+    /// Decodes an edge's frame.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not of this codec.
+    pub fn decode_edge(self, frame: &Frame) -> Result<EdgeFrame, DecodeError> {
+        match self {
+            Self::Native => native::decode_edge(frame.payload()),
+            Self::KubeEdge => Ok(EdgeFrame::Up(Envelope::<Uplink>::from_raw(kubeedge::decode(frame)?))),
+        }
+    }
+
+    /// Decodes a cloud's frame.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not of this codec.
+    pub fn decode_cloud(self, frame: &Frame) -> Result<CloudFrame, DecodeError> {
+        match self {
+            Self::Native => native::decode_cloud(frame.payload()),
+            Self::KubeEdge => Ok(CloudFrame::Down(Envelope::<Downlink>::from_raw(kubeedge::decode(frame)?))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_native_codec_is_chosen_only_when_it_is_offered() {
+        for (offered, expect) in [
+            (None, Codec::KubeEdge),
+            (Some(""), Codec::KubeEdge),
+            (Some("chat"), Codec::KubeEdge),
+            (Some("beehive.native.v2"), Codec::KubeEdge),
+            (Some("chat, beehive.native.v1"), Codec::Native),
+            (Some("beehive.native.v1"), Codec::Native),
+        ] {
+            assert_eq!(Codec::choose(offered), expect, "{offered:?}");
+        }
+    }
+}

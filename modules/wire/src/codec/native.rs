@@ -1,0 +1,161 @@
+//! The native byte form: one MessagePack document per binary message.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use protocol::NodeName;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::native_form::{CloudForm, DownForm, EdgeForm, HeldForm, UpForm};
+use super::{CloudFrame, DecodeError, EdgeFrame, Hello};
+use crate::downlink::Downlink;
+use crate::link::Frame;
+use crate::message::{Envelope, MessageId};
+use crate::path::ResourcePath;
+use crate::raw::RawMessage;
+use crate::reply::{ReplyShape, ReplyTo};
+use crate::uplink::{AckRoute, Uplink};
+
+/// The version of the native codec that this crate speaks.
+pub const VERSION: u16 = 1;
+
+/// The deepest nesting of a frame. Ours need six levels; the decoder recurses, so more is refused.
+const DEPTH_MAX: usize = 16;
+
+fn encode<T: Serialize>(form: &T) -> Frame {
+    let bytes = rmp_serde::to_vec_named(form).expect("a frame of strings, numbers and bytes encodes");
+    Frame::Binary(Bytes::from(bytes))
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let mut decoder = rmp_serde::Deserializer::new(Cursor::new(bytes));
+    decoder.set_max_depth(DEPTH_MAX);
+    let form = T::deserialize(&mut decoder)?;
+    let read = usize::try_from(decoder.position()).unwrap_or(usize::MAX);
+    match bytes.len().saturating_sub(read) {
+        0 => Ok(form),
+        trailing => Err(DecodeError::TrailingBytes(trailing)),
+    }
+}
+
+fn raw(message: &RawMessage) -> Bytes {
+    message.encode().map(Bytes::from).unwrap_or_default()
+}
+
+pub(super) fn encode_edge(frame: EdgeFrame) -> Frame {
+    encode(&match frame {
+        EdgeFrame::Hello(hello) => EdgeForm::Hello {
+            version: hello.version,
+            node: hello.node,
+            instance: Bytes::copy_from_slice(&hello.instance),
+            held: hello.held.map(|held| held.iter().map(HeldForm::from).collect()),
+        },
+        EdgeFrame::Up(Envelope { id, timestamp_ms, body }) => {
+            EdgeForm::Up { id: id.to_string(), at: timestamp_ms, up: write_up(body) }
+        }
+        EdgeFrame::Ping(number) => EdgeForm::Ping(number),
+        EdgeFrame::Pong(number) => EdgeForm::Pong(number),
+        EdgeFrame::Goodbye(reason) => EdgeForm::Goodbye(reason),
+    })
+}
+
+fn write_up(body: Uplink) -> UpForm {
+    match body {
+        Uplink::Keepalive => UpForm::Keepalive,
+        Uplink::Ack { parent, .. } => UpForm::Ack(parent.to_string()),
+        Uplink::Nack { parent, text, .. } => UpForm::Nack { parent: parent.to_string(), text },
+        Uplink::Request { request, .. } => UpForm::Request(request.into()),
+        Uplink::LegacyStatus { raw: message, .. } => UpForm::Raw(raw(&message)),
+        Uplink::Unknown(unknown) => UpForm::Raw(raw(&unknown.raw)),
+    }
+}
+
+pub(super) fn encode_cloud(frame: CloudFrame) -> Frame {
+    encode(&match frame {
+        CloudFrame::Welcome { version, session } => CloudForm::Welcome { version, session },
+        CloudFrame::Down(Envelope { id, timestamp_ms, body }) => {
+            let down = match body {
+                Downlink::Change { change, .. } => DownForm::Change((&change).into()),
+                Downlink::Reply { to, reply } => {
+                    DownForm::Reply { parent: to.parent.to_string(), reply: reply.into() }
+                }
+                Downlink::Unknown(unknown) => DownForm::Raw(raw(&unknown.raw)),
+            };
+            CloudForm::Down { id: id.to_string(), at: timestamp_ms, down }
+        }
+        CloudFrame::Ping(number) => CloudForm::Ping(number),
+        CloudFrame::Pong(number) => CloudForm::Pong(number),
+        CloudFrame::Goodbye(reason) => CloudForm::Goodbye(reason),
+    })
+}
+
+pub(super) fn decode_edge(bytes: &[u8]) -> Result<EdgeFrame, DecodeError> {
+    Ok(match decode(bytes)? {
+        EdgeForm::Hello { version, node, instance, held } => {
+            EdgeFrame::Hello(read_hello(version, node, &instance, held)?)
+        }
+        EdgeForm::Up { id, at, up } => {
+            let id = MessageId::new(&id);
+            EdgeFrame::Up(Envelope { id, timestamp_ms: at, body: read_up(up)? })
+        }
+        EdgeForm::Ping(number) => EdgeFrame::Ping(number),
+        EdgeForm::Pong(number) => EdgeFrame::Pong(number),
+        EdgeForm::Goodbye(reason) => EdgeFrame::Goodbye(reason),
+    })
+}
+
+fn read_hello(
+    version: u16,
+    node: String,
+    instance: &[u8],
+    held: Option<Vec<HeldForm>>,
+) -> Result<Hello, DecodeError> {
+    NodeName::parse(&node)
+        .map_err(|error| DecodeError::Value { what: "node name", problem: error.to_string() })?;
+    let instance = <[u8; 16]>::try_from(instance)
+        .map_err(|_| DecodeError::Value { what: "instance", problem: "it is not 16 bytes".to_owned() })?;
+    let held = held.map(|held| held.into_iter().map(HeldForm::read).collect()).transpose()?;
+    Ok(Hello { version, node, instance, held })
+}
+
+fn read_up(up: UpForm) -> Result<Uplink, DecodeError> {
+    Ok(match up {
+        UpForm::Keepalive => Uplink::Keepalive,
+        UpForm::Ack(parent) => {
+            let route = AckRoute { source: String::new(), group: String::new(), path: ResourcePath::Empty };
+            Uplink::Ack { parent: MessageId::new(&parent), route }
+        }
+        UpForm::Nack { parent, text } => {
+            Uplink::Nack { parent: MessageId::new(&parent), path: ResourcePath::Empty, text }
+        }
+        UpForm::Request(request) => Uplink::request(request.read()?),
+        UpForm::Raw(message) => Envelope::<Uplink>::from_raw(RawMessage::decode(&message)?).body,
+    })
+}
+
+pub(super) fn decode_cloud(bytes: &[u8]) -> Result<CloudFrame, DecodeError> {
+    Ok(match decode(bytes)? {
+        CloudForm::Welcome { version, session } => CloudFrame::Welcome { version, session },
+        CloudForm::Down { id, at, down } => {
+            let id = MessageId::new(&id);
+            CloudFrame::Down(Envelope { id, timestamp_ms: at, body: read_down(down)? })
+        }
+        CloudForm::Ping(number) => CloudFrame::Ping(number),
+        CloudForm::Pong(number) => CloudFrame::Pong(number),
+        CloudForm::Goodbye(reason) => CloudFrame::Goodbye(reason),
+    })
+}
+
+/// A native answer carries neither path nor shape: the request's id is enough.
+fn read_down(down: DownForm) -> Result<Downlink, DecodeError> {
+    Ok(match down {
+        DownForm::Change(change) => Downlink::change(change.read()?),
+        DownForm::Reply { parent, reply } => {
+            let parent = MessageId::new(&parent);
+            let to = ReplyTo { parent, path: ResourcePath::Empty, shape: ReplyShape::Object };
+            Downlink::Reply { to, reply: reply.read()? }
+        }
+        DownForm::Raw(message) => Envelope::<Downlink>::from_raw(RawMessage::decode(&message)?).body,
+    })
+}

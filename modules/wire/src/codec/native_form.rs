@@ -1,0 +1,290 @@
+//! The shapes of the native codec's frames: flat, named, and without a nested level of foreign
+//! making, since objects travel as opaque bytes.
+
+use bytes::Bytes;
+use protocol::{
+    ApiStatus, ChangeKind, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectChange,
+    ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
+};
+use serde::{Deserialize, Serialize};
+
+use super::DecodeError;
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum EdgeForm {
+    Hello { version: u16, node: String, instance: Bytes, held: Option<Vec<HeldForm>> },
+    Up { id: String, at: i64, up: UpForm },
+    Ping(u64),
+    Pong(u64),
+    Goodbye(String),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum CloudForm {
+    Welcome { version: u16, session: u64 },
+    Down { id: String, at: i64, down: DownForm },
+    Ping(u64),
+    Pong(u64),
+    Goodbye(String),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum UpForm {
+    Keepalive,
+    Ack(String),
+    Nack {
+        parent: String,
+        text: String,
+    },
+    Request(RequestForm),
+    /// A KubeEdge message that has no native form.
+    Raw(Bytes),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum DownForm {
+    Change(ChangeForm),
+    Reply { parent: String, reply: ReplyForm },
+    Raw(Bytes),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeyForm {
+    resource: String,
+    namespace: Option<String>,
+    name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct HeldForm {
+    key: KeyForm,
+    uid: Option<String>,
+    version: Option<String>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum KindForm {
+    Insert,
+    Update,
+    Delete,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ChangeForm {
+    kind: KindForm,
+    key: KeyForm,
+    object: Bytes,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum RequestForm {
+    RegisterNode(Bytes),
+    UpdateNode(Bytes),
+    PatchNodeStatus { node: String, patch: Bytes },
+    PatchPodStatus { namespace: String, pod: String, patch: Bytes },
+    CreatePod(Bytes),
+    DeletePod { namespace: String, pod: String, options: Bytes },
+    Query(KeyForm),
+    CreateLease(Bytes),
+    UpdateLease(Bytes),
+    Token { namespace: String, account: String, request: Bytes },
+    CreateCsr(Bytes),
+    RecordEvent(Bytes),
+    PatchEvent { event: Bytes, patch: Bytes },
+    KubernetesCa,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum ReplyForm {
+    Object(Bytes),
+    Done,
+    Text(String),
+    /// The status as JSON, since its details are open.
+    Refused(Bytes),
+}
+
+type Read<T> = Result<T, DecodeError>;
+
+fn bad(what: &'static str, problem: impl ToString) -> DecodeError {
+    DecodeError::Value { what, problem: problem.to_string() }
+}
+
+fn object(bytes: Bytes) -> Read<Object> {
+    Object::parse(bytes).map_err(|error| bad("object", error))
+}
+
+fn namespace(text: &str) -> Read<Namespace> {
+    Namespace::parse(text).map_err(|error| bad("namespace", error))
+}
+
+fn name(text: &str) -> Read<ObjectName> {
+    ObjectName::parse(text).map_err(|error| bad("name", error))
+}
+
+/// JSON that is handed on unread is checked once, so that nobody later embeds what is not JSON.
+fn json(bytes: Bytes) -> Read<Bytes> {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(&bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(bad("JSON text", error)),
+    }
+}
+
+impl From<&ObjectKey> for KeyForm {
+    fn from(key: &ObjectKey) -> Self {
+        Self {
+            resource: key.resource.to_string(),
+            namespace: key.namespace.as_ref().map(ToString::to_string),
+            name: key.name.to_string(),
+        }
+    }
+}
+
+impl KeyForm {
+    fn read(self) -> Read<ObjectKey> {
+        Ok(ObjectKey {
+            resource: ResourceType::parse(&self.resource).map_err(|error| bad("resource type", error))?,
+            namespace: self.namespace.as_deref().map(namespace).transpose()?,
+            name: name(&self.name)?,
+        })
+    }
+}
+
+impl From<&Held> for HeldForm {
+    fn from(held: &Held) -> Self {
+        Self {
+            key: KeyForm::from(&held.key),
+            uid: held.uid.as_ref().map(ToString::to_string),
+            version: held.resource_version.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl HeldForm {
+    pub(super) fn read(self) -> Read<Held> {
+        Ok(Held {
+            key: self.key.read()?,
+            uid: self.uid.as_deref().map(Uid::parse).transpose().map_err(|error| bad("uid", error))?,
+            resource_version: self.version.as_deref().map(ResourceVersion::new),
+        })
+    }
+}
+
+impl From<&ObjectChange> for ChangeForm {
+    fn from(change: &ObjectChange) -> Self {
+        let kind = match change.kind {
+            ChangeKind::Insert => KindForm::Insert,
+            ChangeKind::Update => KindForm::Update,
+            ChangeKind::Delete => KindForm::Delete,
+        };
+        Self { kind, key: KeyForm::from(&change.key), object: change.object.raw().clone() }
+    }
+}
+
+impl ChangeForm {
+    pub(super) fn read(self) -> Read<ObjectChange> {
+        let kind = match self.kind {
+            KindForm::Insert => ChangeKind::Insert,
+            KindForm::Update => ChangeKind::Update,
+            KindForm::Delete => ChangeKind::Delete,
+        };
+        Ok(ObjectChange { kind, key: self.key.read()?, object: object(self.object)? })
+    }
+}
+
+impl From<NodeRequest> for RequestForm {
+    fn from(request: NodeRequest) -> Self {
+        let raw = |object: Object| object.raw().clone();
+        match request {
+            NodeRequest::RegisterNode(node) => Self::RegisterNode(raw(node)),
+            NodeRequest::UpdateNode(node) => Self::UpdateNode(raw(node)),
+            NodeRequest::PatchNodeStatus { node, patch } => {
+                Self::PatchNodeStatus { node: node.to_string(), patch }
+            }
+            NodeRequest::PatchPodStatus { namespace, pod, patch } => {
+                Self::PatchPodStatus { namespace: namespace.to_string(), pod: pod.to_string(), patch }
+            }
+            NodeRequest::CreatePod(pod) => Self::CreatePod(raw(pod)),
+            NodeRequest::DeletePod { namespace, pod, options } => {
+                Self::DeletePod { namespace: namespace.to_string(), pod: pod.to_string(), options }
+            }
+            NodeRequest::Query(key) => Self::Query(KeyForm::from(&key)),
+            NodeRequest::Lease(Lease::Create(lease)) => Self::CreateLease(raw(lease)),
+            NodeRequest::Lease(Lease::Update(lease)) => Self::UpdateLease(raw(lease)),
+            NodeRequest::Token { namespace, account, request } => Self::Token {
+                namespace: namespace.to_string(),
+                account: account.to_string(),
+                request: raw(request),
+            },
+            NodeRequest::CreateCsr(csr) => Self::CreateCsr(raw(csr)),
+            NodeRequest::RecordEvent(event) => Self::RecordEvent(raw(event)),
+            NodeRequest::PatchEvent { event, patch } => Self::PatchEvent { event: raw(event), patch },
+            NodeRequest::KubernetesCa => Self::KubernetesCa,
+        }
+    }
+}
+
+impl RequestForm {
+    pub(super) fn read(self) -> Read<NodeRequest> {
+        Ok(match self {
+            Self::RegisterNode(node) => NodeRequest::RegisterNode(object(node)?),
+            Self::UpdateNode(node) => NodeRequest::UpdateNode(object(node)?),
+            Self::PatchNodeStatus { node, patch } => NodeRequest::PatchNodeStatus {
+                node: NodeName::parse(&node).map_err(|error| bad("node name", error))?,
+                patch: json(patch)?,
+            },
+            Self::PatchPodStatus { namespace: of, pod, patch } => NodeRequest::PatchPodStatus {
+                namespace: namespace(&of)?,
+                pod: name(&pod)?,
+                patch: json(patch)?,
+            },
+            Self::CreatePod(pod) => NodeRequest::CreatePod(object(pod)?),
+            Self::DeletePod { namespace: of, pod, options } => NodeRequest::DeletePod {
+                namespace: namespace(&of)?,
+                pod: name(&pod)?,
+                options: json(options)?,
+            },
+            Self::Query(key) => NodeRequest::Query(key.read()?),
+            Self::CreateLease(lease) => NodeRequest::Lease(Lease::Create(object(lease)?)),
+            Self::UpdateLease(lease) => NodeRequest::Lease(Lease::Update(object(lease)?)),
+            Self::Token { namespace: of, account, request } => NodeRequest::Token {
+                namespace: namespace(&of)?,
+                account: name(&account)?,
+                request: object(request)?,
+            },
+            Self::CreateCsr(csr) => NodeRequest::CreateCsr(object(csr)?),
+            Self::RecordEvent(event) => NodeRequest::RecordEvent(object(event)?),
+            Self::PatchEvent { event, patch } => {
+                NodeRequest::PatchEvent { event: object(event)?, patch: json(patch)? }
+            }
+            Self::KubernetesCa => NodeRequest::KubernetesCa,
+        })
+    }
+}
+
+impl From<NodeReply> for ReplyForm {
+    fn from(reply: NodeReply) -> Self {
+        match reply {
+            NodeReply::Object(object) => Self::Object(object.raw().clone()),
+            NodeReply::Done => Self::Done,
+            NodeReply::Text(text) => Self::Text(text),
+            NodeReply::Refused(status) => {
+                Self::Refused(serde_json::to_vec(&status).unwrap_or_default().into())
+            }
+        }
+    }
+}
+
+impl ReplyForm {
+    pub(super) fn read(self) -> Read<NodeReply> {
+        Ok(match self {
+            Self::Object(bytes) => NodeReply::Object(object(bytes)?),
+            Self::Done => NodeReply::Done,
+            Self::Text(text) => NodeReply::Text(text),
+            Self::Refused(status) => {
+                let status: ApiStatus =
+                    serde_json::from_slice(&status).map_err(|error| bad("status", error))?;
+                NodeReply::Refused(status)
+            }
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! All that a cloud sends.
+
+use protocol::{ChangeKind, NodeReply, Object, ObjectChange, ObjectKey, ResourceType};
+
+use crate::content;
+use crate::message::{Envelope, MessageId, Unknown};
+use crate::path::ResourcePath;
+use crate::raw::{RawHeader, RawMessage, RawRoute};
+use crate::reply::{self, ReplyTo};
+use crate::request::key_of_path;
+use crate::uplink::AckRoute;
+
+/// A message of a cloud.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Downlink {
+    /// An object changed. The edge acknowledges it once it is on disk.
+    Change {
+        /// The module that sends it, which the acknowledgement repeats.
+        source: String,
+        /// The change.
+        change: ObjectChange,
+    },
+    /// The answer to a request.
+    Reply {
+        /// What it answers.
+        to: ReplyTo,
+        /// The answer.
+        reply: NodeReply,
+    },
+    /// Anything else.
+    Unknown(Unknown),
+}
+
+/// The module that upstream's cloud names as the sender of all this crate sends.
+const SOURCE: &str = "edgecontroller";
+const GROUP: &str = "resource";
+
+impl Downlink {
+    /// Makes a change as the edge controller sends it.
+    #[must_use]
+    pub fn change(change: ObjectChange) -> Self {
+        Self::Change { source: SOURCE.to_owned(), change }
+    }
+}
+
+impl Envelope<Downlink> {
+    /// Reads a message. Every message is something, if only [`Downlink::Unknown`].
+    #[must_use]
+    pub fn from_raw(raw: RawMessage) -> Self {
+        let id = MessageId::new(&raw.header.msg_id);
+        let timestamp_ms = raw.header.timestamp;
+        Self { id, timestamp_ms, body: read(raw) }
+    }
+
+    /// Writes the message as KubeEdge does.
+    #[must_use]
+    pub fn into_raw(self) -> RawMessage {
+        let Self { id, timestamp_ms, body } = self;
+        let mut header =
+            RawHeader { msg_id: id.as_str().to_owned(), timestamp: timestamp_ms, ..RawHeader::default() };
+        let route = |source: String, operation: &str, path: &ResourcePath| RawRoute {
+            source,
+            group: GROUP.to_owned(),
+            operation: operation.to_owned(),
+            resource: path.to_string(),
+            ..RawRoute::default()
+        };
+        match body {
+            Downlink::Unknown(Unknown { raw, .. }) => *raw,
+            Downlink::Change { source, change } => {
+                header.resourceversion = version(&change.object);
+                let operation = operation(&change);
+                let content = content::embed(change.object.raw());
+                RawMessage {
+                    header,
+                    route: route(source, operation, &ResourcePath::Object(change.key)),
+                    content,
+                }
+            }
+            Downlink::Reply { to, reply } => {
+                to.parent.as_str().clone_into(&mut header.parent_msg_id);
+                if let (NodeReply::Object(object), true) = (&reply, has_version(&to.path)) {
+                    header.resourceversion = version(object);
+                }
+                let source = if to.path == ResourcePath::KubernetesCa { "cloudhub" } else { SOURCE };
+                let content = reply::write(to.shape, &reply);
+                RawMessage { header, route: route(source.to_owned(), "response", &to.path), content }
+            }
+        }
+    }
+
+    /// Returns the route of the acknowledgement that upstream's edge would send for this message
+    /// once it is dealt with; `None` when it would send none.
+    #[must_use]
+    pub fn ack_route(&self) -> Option<AckRoute> {
+        match &self.body {
+            Downlink::Change { source, change } => Some(ack_of_change(source, change)),
+            Downlink::Reply { to, .. } if is_acked(&to.path) => {
+                Some(AckRoute { source: SOURCE.to_owned(), group: GROUP.to_owned(), path: to.path.clone() })
+            }
+            Downlink::Reply { .. } | Downlink::Unknown(_) => None,
+        }
+    }
+}
+
+/// Devices that come or go are acknowledged in the name of the module that hands them on.
+fn ack_of_change(source: &str, change: &ObjectChange) -> AckRoute {
+    let is_device = matches!(change.key.resource.as_str(), "device" | "devicemodel");
+    let (source, group) =
+        if is_device && change.kind != ChangeKind::Update { ("meta", "twin") } else { (source, GROUP) };
+    let path = ResourcePath::Object(change.key.clone());
+    AckRoute { source: source.to_owned(), group: group.to_owned(), path }
+}
+
+fn version(object: &Object) -> String {
+    object.meta().resource_version.clone().unwrap_or_default()
+}
+
+/// Upstream announces a secret as an update even when it is new.
+fn operation(change: &ObjectChange) -> &'static str {
+    match change.kind {
+        ChangeKind::Insert if change.key.resource == ResourceType::SECRET => "update",
+        ChangeKind::Insert => "insert",
+        ChangeKind::Update => "update",
+        ChangeKind::Delete => "delete",
+    }
+}
+
+fn type_of(path: &ResourcePath) -> &str {
+    match path {
+        ResourcePath::Object(key) => key.resource.as_str(),
+        _ => "",
+    }
+}
+
+/// Answers to these carry the object's version in the header.
+fn has_version(path: &ResourcePath) -> bool {
+    let types = ["configmap", "secret", "persistentvolume", "persistentvolumeclaim", "volumeattachment"];
+    types.contains(&type_of(path)) || matches!(type_of(path), "nodepatch" | "podpatch")
+}
+
+/// Answers to these are acknowledged.
+fn is_acked(path: &ResourcePath) -> bool {
+    let types = ["configmap", "secret", "persistentvolume", "persistentvolumeclaim", "volumeattachment"];
+    types.contains(&type_of(path)) || matches!(type_of(path), "lease" | "node" | "serviceaccounttoken")
+}
+
+fn read(raw: RawMessage) -> Downlink {
+    let path = ResourcePath::parse(&raw.route.resource);
+    let to_resources = matches!(raw.route.group.as_str(), "resource" | "func");
+    let kind = match raw.route.operation.as_str() {
+        "insert" => Some(ChangeKind::Insert),
+        "update" => Some(ChangeKind::Update),
+        "delete" => Some(ChangeKind::Delete),
+        _ => None,
+    };
+    match (kind, path) {
+        (Some(kind), ResourcePath::Object(key)) if to_resources && raw.header.parent_msg_id.is_empty() => {
+            match object_of(kind, &key, &raw) {
+                Ok(object) => {
+                    let source = raw.route.source;
+                    Downlink::Change { source, change: ObjectChange { kind, key: key_of_path(key), object } }
+                }
+                Err(problem) => Downlink::Unknown(Unknown::new(raw, problem)),
+            }
+        }
+        (None, path) if to_resources && raw.route.operation == "response" => {
+            match reply::read(&path, raw.content.clone()) {
+                Ok((shape, reply)) => {
+                    let parent = MessageId::new(&raw.header.parent_msg_id);
+                    Downlink::Reply { to: ReplyTo { parent, path, shape }, reply }
+                }
+                Err(problem) => Downlink::Unknown(Unknown::new(raw, problem)),
+            }
+        }
+        _ => {
+            let problem = format!("no operation {:?} of this kind is known", raw.route.operation);
+            Downlink::Unknown(Unknown::new(raw, problem))
+        }
+    }
+}
+
+/// A delete may come without content: what it deletes is in its path.
+fn object_of(kind: ChangeKind, key: &ObjectKey, raw: &RawMessage) -> Result<Object, String> {
+    if kind == ChangeKind::Delete && raw.content.get() == "null" {
+        let namespace = key.namespace.as_ref().map(|namespace| namespace.as_str());
+        let content = serde_json::json!({"metadata": {"name": key.name.as_str(), "namespace": namespace}});
+        return Object::from_value(&content).map_err(|error| error.to_string());
+    }
+    content::object(raw.content.clone())
+}
