@@ -184,7 +184,6 @@ impl ResourcePath {
         let segments: Vec<&str> = text.splitn(8, '/').collect();
         match segments.as_slice() {
             [""] => Some(Self::Empty),
-            [scheme, ..] if scheme.ends_with(':') => None,
             ["node"] => Some(Self::Keepalive),
             ["membership"] => Some(Self::Membership),
             ["twin"] => Some(Self::Twin),
@@ -238,6 +237,7 @@ impl ResourcePath {
         };
         let namespace = match *namespace {
             "null" => None,
+            namespace if namespace.contains(':') => return None,
             namespace => Some(Namespace::parse(namespace).ok()?),
         };
         let resource = ResourceType::parse(resource).ok()?;

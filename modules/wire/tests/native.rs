@@ -1,0 +1,240 @@
+//! The native codec: every frame returns as it was, and what is not a frame is an error.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use protocol::{
+    ApiStatus, ChangeKind, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectChange,
+    ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
+};
+use wire::codec::{CloudFrame, DecodeError, EdgeFrame, Hello};
+use wire::link::Frame;
+use wire::{AckRoute, Codec, Downlink, Envelope, MessageId, ReplyShape, ReplyTo, ResourcePath, Uplink};
+
+fn key() -> impl Strategy<Value = ObjectKey> {
+    ("[a-z]{1,12}", proptest::option::of("[a-z0-9-]{1,12}"), "[a-z0-9.-]{1,10}x").prop_map(
+        |(resource, namespace, name)| ObjectKey {
+            resource: ResourceType::parse(&resource).expect("a type"),
+            namespace: namespace.map(|namespace| Namespace::parse(&namespace).expect("a namespace")),
+            name: ObjectName::parse(&name).expect("a name"),
+        },
+    )
+}
+
+fn object() -> impl Strategy<Value = Object> {
+    ("[a-z0-9-]{1,12}", any::<u32>(), "[^<>&\u{2028}\u{2029}]{0,40}").prop_map(|(name, version, text)| {
+        let value = serde_json::json!({
+            "metadata": {"name": name, "namespace": "default", "resourceVersion": version.to_string()},
+            "data": {"text": text},
+        });
+        Object::from_value(&value).expect("an object")
+    })
+}
+
+fn change() -> impl Strategy<Value = ObjectChange> {
+    let kinds = vec![ChangeKind::Insert, ChangeKind::Update, ChangeKind::Delete];
+    (proptest::sample::select(kinds), key(), object()).prop_map(|(kind, key, object)| ObjectChange {
+        kind,
+        key,
+        object,
+    })
+}
+
+fn request() -> impl Strategy<Value = NodeRequest> {
+    let namespace = || Namespace::parse("default").expect("a namespace");
+    let name = || ObjectName::parse("web-0").expect("a name");
+    let json = || Bytes::from_static(b"{\"status\":{\"a\":1}}");
+    prop_oneof![
+        object().prop_map(NodeRequest::RegisterNode),
+        object().prop_map(NodeRequest::UpdateNode),
+        Just(NodeRequest::PatchNodeStatus { node: NodeName::parse("n").expect("a node"), patch: json() }),
+        Just(NodeRequest::PatchPodStatus { namespace: namespace(), pod: name(), patch: json() }),
+        object().prop_map(NodeRequest::CreatePod),
+        Just(NodeRequest::DeletePod { namespace: namespace(), pod: name(), options: json() }),
+        key().prop_map(NodeRequest::Query),
+        object().prop_map(|lease| NodeRequest::Lease(Lease::Create(lease))),
+        object().prop_map(|lease| NodeRequest::Lease(Lease::Update(lease))),
+        object().prop_map(move |request| NodeRequest::Token {
+            namespace: namespace(),
+            account: name(),
+            request
+        }),
+        object().prop_map(NodeRequest::CreateCsr),
+        object().prop_map(NodeRequest::RecordEvent),
+        object().prop_map(move |event| NodeRequest::PatchEvent { event, patch: json() }),
+        Just(NodeRequest::KubernetesCa),
+    ]
+}
+
+fn reply() -> impl Strategy<Value = NodeReply> {
+    prop_oneof![
+        object().prop_map(NodeReply::Object),
+        Just(NodeReply::Done),
+        ".{0,40}".prop_map(NodeReply::Text),
+        (400_u16..600, ".{0,20}").prop_map(|(code, text)| {
+            let mut status = ApiStatus::new(code, "Conflict", text);
+            status.details = Some(serde_json::json!({"kind": "pods", "causes": [{"field": "x"}]}));
+            NodeReply::Refused(status)
+        }),
+    ]
+}
+
+fn id() -> impl Strategy<Value = MessageId> {
+    any::<[u8; 16]>().prop_map(MessageId::from_random)
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    (key(), proptest::option::of("[a-f0-9-]{1,36}"), proptest::option::of("[0-9]{1,9}")).prop_map(
+        |(key, uid, version)| Held {
+            key,
+            uid: uid.map(|uid| Uid::parse(&uid).expect("a uid")),
+            resource_version: version.as_deref().map(ResourceVersion::new),
+        },
+    )
+}
+
+fn uplink() -> impl Strategy<Value = Uplink> {
+    let nowhere = || AckRoute { source: String::new(), group: String::new(), path: ResourcePath::Empty };
+    prop_oneof![
+        Just(Uplink::Keepalive),
+        id().prop_map(move |parent| Uplink::Ack { parent, route: nowhere() }),
+        (id(), ".{0,20}").prop_map(|(parent, text)| Uplink::Nack { parent, path: ResourcePath::Empty, text }),
+        request().prop_map(Uplink::request),
+    ]
+}
+
+fn edge_frame() -> impl Strategy<Value = EdgeFrame> {
+    prop_oneof![
+        (any::<u16>(), any::<[u8; 16]>(), proptest::option::of(proptest::collection::vec(held(), 0..4)))
+            .prop_map(|(version, instance, held)| EdgeFrame::Hello(Hello {
+                version,
+                node: "edge-1".to_owned(),
+                instance,
+                held
+            })),
+        (id(), any::<i64>(), uplink()).prop_map(|(id, timestamp_ms, body)| EdgeFrame::Up(Envelope {
+            id,
+            timestamp_ms,
+            body
+        })),
+        any::<u64>().prop_map(EdgeFrame::Ping),
+        any::<u64>().prop_map(EdgeFrame::Pong),
+        ".{0,20}".prop_map(EdgeFrame::Goodbye),
+    ]
+}
+
+fn cloud_frame() -> impl Strategy<Value = CloudFrame> {
+    let to = |parent| ReplyTo { parent, path: ResourcePath::Empty, shape: ReplyShape::Object };
+    let body = prop_oneof![
+        change().prop_map(Downlink::change),
+        (id(), reply()).prop_map(move |(parent, reply)| Downlink::Reply { to: to(parent), reply }),
+    ];
+    prop_oneof![
+        (any::<u16>(), any::<u64>()).prop_map(|(version, session)| CloudFrame::Welcome { version, session }),
+        (id(), any::<i64>(), body).prop_map(|(id, timestamp_ms, body)| CloudFrame::Down(Envelope {
+            id,
+            timestamp_ms,
+            body
+        })),
+        any::<u64>().prop_map(CloudFrame::Ping),
+        any::<u64>().prop_map(CloudFrame::Pong),
+        ".{0,20}".prop_map(CloudFrame::Goodbye),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_frame_of_an_edge_returns_as_it_was(frame in edge_frame()) {
+        let bytes = Codec::Native.encode_edge(frame.clone()).expect("the native codec has every frame");
+        prop_assert_eq!(Codec::Native.decode_edge(&bytes).expect("decodes"), frame);
+    }
+
+    #[test]
+    fn every_frame_of_a_cloud_returns_as_it_was(frame in cloud_frame()) {
+        let bytes = Codec::Native.encode_cloud(frame.clone()).expect("the native codec has every frame");
+        prop_assert_eq!(Codec::Native.decode_cloud(&bytes).expect("decodes"), frame);
+    }
+
+    #[test]
+    fn a_request_and_its_answer_survive_the_kubeedge_codec(id in id(), request in request(), reply in reply()) {
+        let asked = Envelope { id: id.clone(), timestamp_ms: 7, body: Uplink::request(request.clone()) };
+        let bytes = Codec::KubeEdge.encode_edge(EdgeFrame::Up(asked)).expect("a frame");
+        let read = Codec::KubeEdge.decode_edge(&bytes).expect("decodes");
+        let EdgeFrame::Up(Envelope { body: Uplink::Request { path, request: read }, .. }) = read else {
+            panic!("it is a request: {read:?}");
+        };
+        if let (NodeRequest::Query(read), NodeRequest::Query(sent)) = (&read, &request) {
+            prop_assert_eq!((&read.resource, &read.name), (&sent.resource, &sent.name));
+        } else {
+            prop_assert_eq!(&read, &request);
+        }
+        let shape = ReplyShape::of(&request);
+        let to = ReplyTo { parent: id.clone(), path, shape };
+        let body = Downlink::Reply { to: to.clone(), reply: reply.clone() };
+        let answer = Envelope { id: id.clone(), timestamp_ms: 8, body };
+        let bytes = Codec::KubeEdge.encode_cloud(CloudFrame::Down(answer)).expect("a frame");
+        let read = Codec::KubeEdge.decode_cloud(&bytes).expect("decodes");
+        let CloudFrame::Down(Envelope { body: Downlink::Reply { to: read_to, reply: read }, .. }) = read else {
+            panic!("it is an answer: {read:?}");
+        };
+        prop_assert_eq!(read_to.parent, to.parent);
+        prop_assert_eq!(read_to.path, to.path);
+        let fits = match &reply {
+            NodeReply::Object(_) => matches!(shape, ReplyShape::Outcome | ReplyShape::Object),
+            NodeReply::Refused(_) => true,
+            NodeReply::Done => shape == ReplyShape::Ok || shape == ReplyShape::Outcome,
+            NodeReply::Text(_) => shape == ReplyShape::Text,
+        };
+        if fits {
+            prop_assert_eq!(read, reply);
+        }
+    }
+}
+
+fn decode(bytes: Vec<u8>) -> Result<CloudFrame, DecodeError> {
+    Codec::Native.decode_cloud(&Frame::Binary(bytes.into()))
+}
+
+#[test]
+fn bytes_after_a_frame_are_an_error() {
+    let frame = Codec::Native.encode_cloud(CloudFrame::Ping(1)).expect("a frame");
+    let mut bytes = frame.payload().to_vec();
+    assert!(decode(bytes.clone()).is_ok());
+    bytes.push(0);
+    assert!(matches!(decode(bytes), Err(DecodeError::TrailingBytes(1))));
+}
+
+#[test]
+fn nesting_without_end_is_an_error_and_no_stack_overflow() {
+    for opener in [0x91_u8, 0x81, 0xc7] {
+        assert!(decode(vec![opener; 10_000_000]).is_err());
+    }
+    let mut frame = b"\x81\xa7Welcome\x83\xa7version\x01\xa7session\x01\xa1x".to_vec();
+    frame.extend(std::iter::repeat_n(0x91_u8, 1_000_000));
+    assert!(decode(frame).is_err());
+    let json = [b"{\"content\":".to_vec(), vec![b'['; 1_000_000]].concat();
+    assert!(Codec::KubeEdge.decode_cloud(&Frame::Text(json.into())).is_err());
+}
+
+#[test]
+fn a_length_that_the_frame_does_not_have_is_an_error_and_takes_no_memory() {
+    for header in [
+        &b"\xc6\xff\xff\xff\xff"[..],
+        b"\xdb\xff\xff\xff\xff",
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+    ] {
+        let mut bytes = b"\x81\xa7Goodbye".to_vec();
+        bytes.extend_from_slice(header);
+        assert!(decode(bytes).is_err());
+    }
+}
+
+#[test]
+fn a_name_that_could_step_out_of_a_path_is_refused() {
+    let hello = |node: &str| {
+        let hello = Hello { version: 1, node: node.to_owned(), instance: [0; 16], held: None };
+        Codec::Native.decode_edge(&Codec::Native.encode_edge(EdgeFrame::Hello(hello)).expect("a frame"))
+    };
+    assert!(hello("edge-1").is_ok());
+    assert!(matches!(hello("../edge"), Err(DecodeError::Value { what: "node name", .. })));
+}
