@@ -123,6 +123,8 @@ pub enum Merging {
 pub struct PatchStrategy {
     /// Lists merge instead of being replaced.
     pub merge: bool,
+    /// Objects are replaced instead of merged.
+    pub replace: bool,
     /// A `$retainKeys` directive clears the rest; objects only.
     pub retain_keys: bool,
     /// The key that identifies items of a list of objects.
@@ -306,6 +308,7 @@ fn parse_flag(flag: &str, field: &mut Field) {
         ("patch", value) => {
             let (strategies, key) = value.split_once(':').unwrap_or((value, ""));
             field.patch.merge = strategies.split(',').any(|strategy| strategy == "merge");
+            field.patch.replace = strategies.split(',').any(|strategy| strategy == "replace");
             field.patch.retain_keys = strategies.split(',').any(|strategy| strategy == "retainKeys");
             field.patch.merge_key = (!key.is_empty()).then(|| Arc::from(key));
         }
