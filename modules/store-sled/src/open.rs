@@ -1,0 +1,198 @@
+//! Opening a directory, and what is done when it is damaged.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{process, thread};
+
+use crate::disk::Disk;
+use crate::guard::guarded;
+use crate::store::SledStore;
+use crate::writer::Writer;
+
+const CACHE_BYTES: u64 = 1 << 20;
+
+/// sled rewrites fragmented segments in the background as often.
+const CLEANING_PERIOD_MS: u64 = 2_000;
+
+/// After a store was closed, sled's threads may hold its files a little longer.
+const LINGERING_RETRIES: u32 = 100;
+const LINGERING_PAUSE: Duration = Duration::from_millis(20);
+
+/// Says why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or this one, has the store open.
+    #[error("the store {} is in use by process {holder}", path.display())]
+    InUse {
+        /// The store's directory.
+        path: PathBuf,
+        /// The other process, as it wrote itself into the lock file.
+        holder: String,
+    },
+    /// The files are damaged.
+    #[error("the store {} is damaged: {cause}", path.display())]
+    Damaged {
+        /// The store's directory.
+        path: PathBuf,
+        /// What was found.
+        cause: String,
+    },
+    /// The directory could not be used.
+    #[error("the store {} could not be opened", path.display())]
+    Io {
+        /// The store's directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What a recovery did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// What was wrong.
+    pub cause: String,
+    /// Where the damaged files are.
+    pub moved_to: PathBuf,
+}
+
+/// A store that is open, and what it took.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: SledStore,
+    /// Present if the store was damaged: it is empty and its past lies aside.
+    pub recovery: Option<Recovery>,
+}
+
+impl SledStore {
+    /// Opens the store in the directory `path`, which is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When the store is in use, damaged, or its directory cannot be used.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
+        let path = path.into();
+        let lock = Lock::take(&path)?;
+        let database = open_sled(&path)?;
+        finish(path, database, lock)
+    }
+
+    /// Opens the store in the directory `path` after reading all of it. If it is damaged beyond
+    /// single records, its files are moved aside and it opens empty.
+    ///
+    /// # Errors
+    ///
+    /// When the store is in use, its directory cannot be used, or the damaged files cannot be
+    /// moved.
+    pub fn open_or_recover(path: impl Into<PathBuf>) -> Result<Opened, OpenError> {
+        let path = path.into();
+        let lock = Lock::take(&path)?;
+        let sound = open_sled(&path).and_then(|database| {
+            guarded(|| database.iter().try_for_each(|record| record.map(drop)))
+                .map(|()| database)
+                .map_err(|cause| OpenError::Damaged { path: path.clone(), cause })
+        });
+        match sound {
+            Ok(database) => Ok(Opened { store: finish(path, database, lock)?, recovery: None }),
+            Err(OpenError::Damaged { cause, .. }) => {
+                let moved_to = move_aside(&path).map_err(|source| io_error(&path, source))?;
+                let database = open_sled(&path)?;
+                let store = finish(path, database, lock)?;
+                Ok(Opened { store, recovery: Some(Recovery { cause, moved_to }) })
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { path: path.to_owned(), source }
+}
+
+fn finish(path: PathBuf, database: sled::Db, lock: Lock) -> Result<SledStore, OpenError> {
+    let writer = Disk::open(&path.join("data"))
+        .and_then(|disk| Writer::start(database.clone(), disk))
+        .map_err(|source| io_error(&path, source))?;
+    Ok(SledStore::new(path, database, writer, lock))
+}
+
+fn open_sled(path: &Path) -> Result<sled::Db, OpenError> {
+    let data = path.join("data");
+    check_access(&data).map_err(|source| io_error(path, source))?;
+    for _attempt in 0..LINGERING_RETRIES {
+        let config = sled::Config::new()
+            .path(&data)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(CLEANING_PERIOD_MS));
+        match guarded(|| config.open()) {
+            Err(cause) if cause.contains("could not acquire lock") => thread::sleep(LINGERING_PAUSE),
+            opened => {
+                return opened.map_err(|cause| OpenError::Damaged { path: path.to_owned(), cause });
+            }
+        }
+    }
+    Err(io_error(path, io::Error::new(io::ErrorKind::WouldBlock, "its files stay locked")))
+}
+
+/// Tells missing permissions and read-only media from damage, which sled does not.
+fn check_access(data: &Path) -> io::Result<()> {
+    fs::create_dir_all(data.join("blobs"))?;
+    for name in ["db", "conf"] {
+        match File::options().read(true).write(true).open(data.join(name)) {
+            Ok(_file) => {}
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut number = 1_u32;
+    let target = loop {
+        let target = path.join(format!("data.corrupt-{number}"));
+        if !target.try_exists()? {
+            break target;
+        }
+        number += 1;
+    };
+    fs::rename(path.join("data"), &target)?;
+    File::open(path)?.sync_all()?;
+    Ok(target)
+}
+
+/// Keeps other processes out of the directory. The kernel frees it when the process ends, however
+/// it ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    fn take(path: &Path) -> Result<Self, OpenError> {
+        let fail = |source| io_error(path, source);
+        fs::create_dir_all(path).map_err(fail)?;
+        let name = path.join("lock");
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(name).map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                if file.read_to_string(&mut holder).is_err() || holder.is_empty() {
+                    "(unknown)".clone_into(&mut holder);
+                }
+                return Err(OpenError::InUse { path: path.to_owned(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(fail(error)),
+        }
+        file.set_len(0).map_err(fail)?;
+        file.rewind().map_err(fail)?;
+        write!(file, "{}", process::id()).map_err(fail)?;
+        Ok(Self { _file: file })
+    }
+}
