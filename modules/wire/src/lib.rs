@@ -17,6 +17,7 @@ pub mod session;
 
 mod content;
 mod downlink;
+mod lanes;
 mod legacy;
 mod memory;
 mod message;
@@ -28,6 +29,7 @@ mod uplink;
 
 pub use codec::Codec;
 pub use downlink::Downlink;
+pub use lanes::{LaneLimits, Lanes, Stuck};
 pub use memory::{MemoryLimits, MemoryNetwork, link_pair};
 pub use message::{Envelope, MessageId, Unknown};
 pub use path::ResourcePath;
