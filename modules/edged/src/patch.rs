@@ -1,0 +1,125 @@
+//! Patches of a status: strategic-merge patches with what changed.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+/// Lists that a strategic merge joins by `ip` instead of replacing them.
+const LISTS_BY_IP: [&str; 2] = ["podIPs", "hostIPs"];
+
+/// The fields of a pod's status that edged writes. Absent ones are taken away from the API.
+const POD_FIELDS: [&str; 11] = [
+    "phase",
+    "reason",
+    "message",
+    "conditions",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "qosClass",
+    "initContainerStatuses",
+];
+
+/// Makes the patch that brings a pod's status from `known` to `wanted`; `None` when nothing differs.
+///
+/// Conditions of others stay: the merge joins conditions by type, and only own ones are sent.
+#[must_use]
+pub fn pod_status(uid: &str, known: &Value, wanted: &Value) -> Option<Bytes> {
+    let mut status = Map::new();
+    for field in POD_FIELDS.into_iter().chain(["containerStatuses"]) {
+        let (before, after) = (known.get(field), wanted.get(field));
+        let change = match field {
+            "conditions" => conditions(before, after),
+            _ if before == after => None,
+            _ if LISTS_BY_IP.contains(&field) => Some(list_by_ip(before, after)),
+            _ => Some(after.cloned().unwrap_or(Value::Null)),
+        };
+        if let Some(change) = change {
+            status.insert(field.to_owned(), change);
+        }
+    }
+    if status.is_empty() {
+        return None;
+    }
+    Some(Bytes::from(json!({ "metadata": { "uid": uid }, "status": status }).to_string()))
+}
+
+/// Returns the conditions that differ, each whole, with `null` for what is to be taken away.
+#[must_use]
+pub fn conditions(before: Option<&Value>, after: Option<&Value>) -> Option<Value> {
+    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+    let known = list(before);
+    let changed: Vec<Value> = list(after)
+        .into_iter()
+        .filter_map(|condition| {
+            let held = known.iter().find(|held| held["type"] == condition["type"]);
+            if held.is_some_and(|held| same_condition(held, &condition)) {
+                return None;
+            }
+            let mut condition = condition;
+            for field in ["reason", "message"] {
+                let had = held.is_some_and(|held| held.get(field).is_some());
+                if had && condition.get(field).is_none() {
+                    condition[field] = Value::Null;
+                }
+            }
+            Some(condition)
+        })
+        .collect();
+    (!changed.is_empty()).then_some(Value::Array(changed))
+}
+
+fn same_condition(a: &Value, b: &Value) -> bool {
+    let fields = ["status", "reason", "message", "lastTransitionTime", "lastHeartbeatTime"];
+    fields.iter().all(|field| a.get(field).filter(|v| !v.is_null()) == b.get(field).filter(|v| !v.is_null()))
+}
+
+fn list_by_ip(before: Option<&Value>, after: Option<&Value>) -> Value {
+    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+    let after = list(after);
+    let mut patch = after.clone();
+    for gone in list(before).into_iter().filter(|entry| !after.contains(entry)) {
+        patch.push(json!({ "$patch": "delete", "ip": gone["ip"] }));
+    }
+    Value::Array(patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patch(known: &Value, wanted: &Value) -> Option<Value> {
+        pod_status("u", known, wanted).map(|bytes| serde_json::from_slice(&bytes).expect("JSON"))
+    }
+
+    #[test]
+    fn an_equal_status_needs_no_patch() {
+        let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+        assert_eq!(patch(&status, &status), None);
+        let foreign = json!({"phase": "Running", "conditions": [
+            {"type": "Ready", "status": "True"}, {"type": "x.io/Mine", "status": "True"}]});
+        assert_eq!(patch(&foreign, &status), None);
+    }
+
+    #[test]
+    fn what_is_gone_is_taken_away() {
+        let known = json!({"phase": "Failed", "reason": "Evicted", "podIPs": [{"ip": "10.0.0.1"}],
+            "conditions": [{"type": "Ready", "status": "False", "reason": "X", "message": "y"}]});
+        let wanted = json!({"phase": "Running", "podIPs": [{"ip": "10.0.0.2"}],
+            "conditions": [{"type": "Ready", "status": "True"}]});
+        assert_eq!(
+            patch(&known, &wanted),
+            Some(json!({"metadata": {"uid": "u"}, "status": {
+                "phase": "Running", "reason": null,
+                "podIPs": [{"ip": "10.0.0.2"}, {"$patch": "delete", "ip": "10.0.0.1"}],
+                "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null}]}}))
+        );
+    }
+
+    #[test]
+    fn a_first_status_is_sent_whole() {
+        let wanted = json!({"phase": "Pending", "containerStatuses": []});
+        assert_eq!(patch(&json!({}), &wanted), Some(json!({"metadata": {"uid": "u"}, "status": wanted})));
+    }
+}
