@@ -1,1 +1,3 @@
 //! The edge process: its catalog of modules and their adapters
+
+pub mod cri;
