@@ -14,6 +14,7 @@ use serde_json::Value;
 pub use custom::{Column, CrdError, CustomVersion, ScalePaths};
 pub use events::{from_storage, to_storage};
 pub use resource::{Resource, Subresource, Verb};
+pub(crate) use scale::selector_text;
 pub use scale::{apply_scale, scale_of};
 
 use crate::schema::types::Types;
