@@ -1,10 +1,15 @@
 //! The edge's pod lifecycle over a container runtime port.
 
 pub mod backoff;
+pub mod config;
 pub mod data;
 pub mod env;
+pub mod events;
 pub mod fields;
+pub mod hollow;
+pub mod memory_files;
 pub mod net;
+pub mod node;
 pub mod observed;
 pub mod patch;
 pub mod pod;

@@ -421,7 +421,6 @@ impl ContainerView {
 }
 
 /// The 32-bit FNV-1a hash: stable for ever, as a value that is stored beside containers must be.
-#[must_use]
-pub fn fnv1a(bytes: &[u8]) -> u32 {
+fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

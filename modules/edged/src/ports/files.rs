@@ -179,6 +179,14 @@ pub trait PodFiles: fmt::Debug + Send + Sync + 'static {
         owner: VolumeOwner,
     ) -> Result<PathBuf, FileError>;
 
+    /// Returns where a volume is that was written before, or `None` if it never was.
+    async fn written_volume(
+        &self,
+        pod: &PodDir,
+        kind: VolumeKind,
+        volume: &str,
+    ) -> Result<Option<PathBuf>, FileError>;
+
     /// Checks that a path of the node is what the pod says, and makes it where its kind allows.
     async fn host_path(&self, path: &Path, kind: HostPathKind) -> Result<PathBuf, FileError>;
 
