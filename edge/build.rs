@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_transport(false)
         // The server side is the fake runtime's, in unit tests.
         .server_mod_attribute("runtime.v1", "#[cfg(test)]")
+        .generate_default_stubs(true)
         .disable_comments(["."])
         .btree_map(".")
         // They carry secrets; `cri::proto` prints them without.

@@ -100,17 +100,22 @@ fn container_state(status: &proto::ContainerStatus) -> ContainerState {
         Ok(proto::ContainerState::ContainerRunning) => ContainerState::Running {
             started_at: started_at.or_else(|| time(status.created_at)).unwrap_or(UNIX_EPOCH),
         },
-        Ok(proto::ContainerState::ContainerExited) => ContainerState::Exited(Exit {
-            code: status.exit_code,
-            reason: status.reason.clone(),
-            message: status.message.clone(),
-            started_at,
-            finished_at: time(status.finished_at)
-                .or(started_at)
-                .or_else(|| time(status.created_at))
-                .unwrap_or(UNIX_EPOCH),
-        }),
+        Ok(proto::ContainerState::ContainerExited) => ContainerState::Exited(exit(status, started_at)),
         Ok(proto::ContainerState::ContainerUnknown) | Err(_) => ContainerState::Unknown,
+    }
+}
+
+fn exit(status: &proto::ContainerStatus, started_at: Option<SystemTime>) -> Exit {
+    let finished_at =
+        time(status.finished_at).or(started_at).or_else(|| time(status.created_at)).unwrap_or(UNIX_EPOCH);
+    Exit {
+        code: status.exit_code,
+        reason: status.reason.clone(),
+        message: status.message.clone(),
+        // containerd notes the start when it hears of it, and the end when it happened: the notes
+        // of a short life come in the wrong order.
+        started_at: started_at.map(|started_at| started_at.min(finished_at)),
+        finished_at,
     }
 }
 

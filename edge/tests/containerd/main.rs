@@ -68,7 +68,13 @@ async fn a_container_runs_with_its_environment_its_mount_and_its_network() {
             propagation: Propagation::Private,
         }];
         let id = pod.start(&spec).await;
-        pod.until("the container writes its last line", async |pod| pod.log(&spec).contains("oops")).await;
+        // The two streams are written by two hands.
+        let written = ["stderr F oops", "inet "];
+        pod.until("both streams are logged", async |pod| {
+            let log = pod.log(&spec);
+            written.iter().all(|part| log.contains(part))
+        })
+        .await;
 
         let log = pod.log(&spec);
         let said = |line: &str| log.lines().any(|logged| logged.ends_with(line));

@@ -48,7 +48,7 @@ impl TestPod {
             labels: BTreeMap::from([("app".to_owned(), "containerd-test".to_owned())]),
             annotations: BTreeMap::from([("note".to_owned(), test.to_owned())]),
             log_dir,
-            cgroup_parent: format!("/containerd-test/pod{test}"),
+            cgroup_parent: String::new(),
             sysctls: BTreeMap::new(),
             namespaces: SandboxNamespaces::default(),
             security: SandboxSecurity::default(),
