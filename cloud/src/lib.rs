@@ -1,1 +1,5 @@
 //! The cloud process: its catalog of modules and their adapters
+
+pub mod ws;
+
+mod ws_frames;

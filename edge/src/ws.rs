@@ -140,11 +140,9 @@ mod tests {
 
     #[test]
     fn the_server_s_name_is_its_host() {
-        for (server, expect) in [
-            ("10.0.0.1:10000", "10.0.0.1"),
-            ("cloud.example:10000", "cloud.example"),
-            ("[::1]:10000", "::1"),
-        ] {
+        for (server, expect) in
+            [("10.0.0.1:10000", "10.0.0.1"), ("cloud.example:10000", "cloud.example"), ("[::1]:10000", "::1")]
+        {
             assert_eq!(server_name(server).expect("a name").to_str(), expect);
         }
         assert!(server_name("a b:1").is_err());

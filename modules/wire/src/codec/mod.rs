@@ -1,7 +1,7 @@
 //! The two byte forms of the link.
 //!
-//! Both ends offer what they speak in the handshake, as a WebSocket subprotocol; a peer that
-//! offers none speaks KubeEdge's.
+//! An edge offers what it speaks in the HTTP upgrade, the cloud names its choice in the answer,
+//! and a peer that says nothing speaks KubeEdge's.
 
 mod kubeedge;
 mod native;
@@ -96,27 +96,28 @@ pub enum CloudFrame {
 }
 
 impl Codec {
-    /// The WebSocket subprotocol of the native codec.
-    pub const NATIVE_SUBPROTOCOL: &'static str = "beehive.native.v1";
+    /// The header of the HTTP upgrade, in the request and in the answer, that names a codec.
+    ///
+    /// It is not the WebSocket subprotocol, since client libraries give up a connection whose
+    /// server ignores the subprotocols it was offered, and upstream's servers ignore them.
+    pub const HEADER: &'static str = "beehive-codec";
 
-    /// Returns the WebSocket subprotocol that stands for this codec.
+    const NATIVE_NAME: &'static str = "native.v1";
+
+    /// Returns the header's value that stands for this codec; KubeEdge's is its absence.
     #[must_use]
-    pub fn subprotocol(self) -> Option<&'static str> {
+    pub fn header_value(self) -> Option<&'static str> {
         match self {
             Self::KubeEdge => None,
-            Self::Native => Some(Self::NATIVE_SUBPROTOCOL),
+            Self::Native => Some(Self::NATIVE_NAME),
         }
     }
 
-    /// Chooses the codec that a `Sec-WebSocket-Protocol` header asks for.
+    /// Returns the codec that the header's value, a comma-separated list, names or offers.
     #[must_use]
-    pub fn choose(offered: Option<&str>) -> Self {
-        let mut protocols = offered.unwrap_or_default().split(',').map(str::trim);
-        if protocols.any(|protocol| protocol == Self::NATIVE_SUBPROTOCOL) {
-            Self::Native
-        } else {
-            Self::KubeEdge
-        }
+    pub fn of_header(value: Option<&str>) -> Self {
+        let mut names = value.unwrap_or_default().split(',').map(str::trim);
+        if names.any(|name| name == Self::NATIVE_NAME) { Self::Native } else { Self::KubeEdge }
     }
 
     /// Encodes an edge's frame; `None` when this codec has no such frame.
@@ -174,11 +175,11 @@ mod tests {
             (None, Codec::KubeEdge),
             (Some(""), Codec::KubeEdge),
             (Some("chat"), Codec::KubeEdge),
-            (Some("beehive.native.v2"), Codec::KubeEdge),
-            (Some("chat, beehive.native.v1"), Codec::Native),
-            (Some("beehive.native.v1"), Codec::Native),
+            (Some("native.v2"), Codec::KubeEdge),
+            (Some("native.v2, native.v1"), Codec::Native),
+            (Some("native.v1"), Codec::Native),
         ] {
-            assert_eq!(Codec::choose(offered), expect, "{offered:?}");
+            assert_eq!(Codec::of_header(offered), expect, "{offered:?}");
         }
     }
 }

@@ -1,0 +1,238 @@
+//! Edges reach the cloud over WebSocket and TLS, with certificates on both sides.
+//!
+//! A connection that fails, stalls or is not what it should be ends alone: it is logged and
+//! forgotten. At most so many are in their handshake at a time, each for a limited time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::accept_hdr_async_with_config;
+use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use wire::Codec;
+use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener, TlsFiles};
+
+use crate::ws_frames::{link, settings};
+
+/// Connections that may wait for the hub after their handshake.
+const BACKLOG: usize = 64;
+/// The pause after the system refused to hand out a connection, as when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens for edges over WebSocket and TLS.
+#[derive(Debug, Clone, Default)]
+pub struct WsListener;
+
+#[async_trait]
+impl Listener for WsListener {
+    async fn listen(&self, on: ListenOn) -> Result<Box<dyn Incoming>, LinkError> {
+        Ok(Box::new(WsIncoming::bind(on).await?))
+    }
+}
+
+/// A bound socket and the tasks that do its handshakes.
+#[derive(Debug)]
+pub struct WsIncoming {
+    address: SocketAddr,
+    accepted: mpsc::Receiver<Accepted>,
+    _accepting: JoinSet<()>,
+}
+
+impl WsIncoming {
+    /// Binds the socket and begins to accept.
+    ///
+    /// # Errors
+    ///
+    /// When a certificate file is of no use or the address cannot be bound.
+    pub async fn bind(on: ListenOn) -> Result<Self, LinkError> {
+        let tls = TlsAcceptor::from(Arc::new(server_config(&on.tls).await?));
+        let at = format!("{}:{}", bracketed(&on.address), on.port);
+        let unusable = |error: std::io::Error| LinkError::Local(format!("cannot listen on {at}: {error}"));
+        let socket = TcpListener::bind(&at).await.map_err(unusable)?;
+        let address = socket.local_addr().map_err(unusable)?;
+        tracing::info!(%address, "listening for edges");
+        let (sender, accepted) = mpsc::channel(BACKLOG);
+        let handshakes = Arc::new(Semaphore::new(on.handshakes_max.max(1)));
+        let door = Door { tls, sender, on };
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(socket, door, handshakes));
+        Ok(Self { address, accepted, _accepting: accepting })
+    }
+
+    /// Returns the address that was bound, useful when the port was 0.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+#[async_trait]
+impl Incoming for WsIncoming {
+    async fn accept(&mut self) -> Result<Accepted, LinkError> {
+        self.accepted.recv().await.ok_or(LinkError::Closed)
+    }
+}
+
+fn bracketed(address: &str) -> String {
+    if address.contains(':') && !address.starts_with('[') {
+        format!("[{address}]")
+    } else {
+        address.to_owned()
+    }
+}
+
+/// What a handshake needs.
+#[derive(Clone)]
+struct Door {
+    tls: TlsAcceptor,
+    sender: mpsc::Sender<Accepted>,
+    on: ListenOn,
+}
+
+async fn accept(socket: TcpListener, door: Door, handshakes: Arc<Semaphore>) {
+    let mut running = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        while running.try_join_next().is_some() {}
+        match socket.accept().await {
+            Ok((stream, address)) => {
+                running.spawn(enter(door.clone(), stream, address, permit));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn enter(door: Door, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+    let limit = door.on.handshake_timeout;
+    let outcome = match timeout(limit, handshake(&door, stream, address)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(LinkError::HandshakeTimeout(limit)),
+    };
+    match outcome {
+        Ok(accepted) => {
+            if door.sender.send(accepted).await.is_err() {
+                tracing::debug!(%address, "nobody takes connections any more");
+            }
+        }
+        Err(error) => tracing::info!(%address, %error, "a connection failed"),
+    }
+    drop(permit);
+}
+
+async fn handshake(door: &Door, stream: TcpStream, address: SocketAddr) -> Result<Accepted, LinkError> {
+    let failed = |error: String| LinkError::Handshake(error);
+    stream.set_nodelay(true).map_err(|error| LinkError::Transport(error.to_string()))?;
+    let stream = door.tls.accept(stream).await.map_err(|error| failed(error.to_string()))?;
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificate = certificates.first().ok_or_else(|| failed("no certificate".to_owned()))?;
+    let identity = Identity::Certificate(common_name(certificate)?);
+    let mut claim = None;
+    let upgrade = Upgrade { claim: &mut claim };
+    let socket = accept_hdr_async_with_config(stream, upgrade, Some(settings(door.on.frame_bytes_max)))
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let Claim { node, codec } = claim.ok_or_else(|| failed("no upgrade".to_owned()))?;
+    Ok(Accepted { identity, claimed: node, codec, address: address.to_string(), link: link(socket) })
+}
+
+fn common_name(certificate: &CertificateDer<'_>) -> Result<String, LinkError> {
+    let failed = |problem: &str| LinkError::Handshake(format!("the peer's certificate {problem}"));
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|_| failed("is not X.509"))?;
+    let mut names = parsed.subject().iter_common_name();
+    match (names.next().map(|name| name.as_str()), names.next()) {
+        (Some(Ok(name)), None) => Ok(name.to_owned()),
+        _ => Err(failed("has not exactly one common name")),
+    }
+}
+
+/// What the HTTP upgrade says.
+struct Claim {
+    node: String,
+    codec: Codec,
+}
+
+struct Upgrade<'a> {
+    claim: &'a mut Option<Claim>,
+}
+
+impl Callback for Upgrade<'_> {
+    fn on_request(self, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let Some(node) = header("node_id") else { return Err(refusal("the header node_id is missing")) };
+        // Upstream's server would upgrade and then never read.
+        if header("connectionuse") != Some("msg") {
+            return Err(refusal("the header ConnectionUse is not msg"));
+        }
+        let codec = Codec::of_header(header(Codec::HEADER));
+        if let Some(value) = codec.header_value() {
+            response.headers_mut().insert(Codec::HEADER, HeaderValue::from_static(value));
+        }
+        *self.claim = Some(Claim { node: node.to_owned(), codec });
+        Ok(response)
+    }
+}
+
+fn refusal(text: &str) -> ErrorResponse {
+    let mut response = ErrorResponse::new(Some(format!("{text}\n")));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
+}
+
+async fn server_config(files: &TlsFiles) -> Result<rustls::ServerConfig, LinkError> {
+    let bad = |what: &str, error: String| LinkError::Local(format!("{what}: {error}"));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(&files.ca).await? {
+        roots.add(authority).map_err(|error| bad("the certificate authority", error.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .map_err(|error| bad("the certificate authority", error.to_string()))?;
+    let chain = certificates(&files.certificate).await?;
+    let key = private_key(&files.key).await?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad("TLS", error.to_string()))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(|error| bad("the server certificate", error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+async fn read(path: &std::path::Path) -> Result<Vec<u8>, LinkError> {
+    tokio::fs::read(path)
+        .await
+        .map_err(|error| LinkError::Local(format!("cannot read {}: {error}", path.display())))
+}
+
+async fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, LinkError> {
+    let pem = read(path).await?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(LinkError::Local(format!("{} holds no certificate", path.display()))),
+        Err(error) => Err(LinkError::Local(format!("{}: {error}", path.display()))),
+    }
+}
+
+async fn private_key(path: &std::path::Path) -> Result<PrivateKeyDer<'static>, LinkError> {
+    let pem = read(path).await?;
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|error| LinkError::Local(format!("{} holds no private key: {error}", path.display())))
+}
