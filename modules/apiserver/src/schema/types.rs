@@ -321,10 +321,11 @@ fn parse_flag(flag: &str, field: &mut Field) {
                 *current = kind;
             }
         }
-        ("atomic", _) => match &mut field.shape {
-            Shape::Map(_, merging) => *merging = Merging::Atomic,
-            shape => *shape = Shape::Json,
-        },
+        ("atomic", _) => {
+            if let Shape::Map(_, merging) = &mut field.shape {
+                *merging = Merging::Atomic;
+            }
+        }
         (other, _) => unreachable!("the tables have no flag {other}"),
     }
 }
