@@ -12,6 +12,7 @@
 //! - [`session`]: state machines without clock, task or socket.
 
 pub mod codec;
+pub mod conformance;
 pub mod link;
 pub mod session;
 

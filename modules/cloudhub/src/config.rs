@@ -1,0 +1,114 @@
+//! The section `cloudHub` of cloudcore.yaml.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use beehive::{ModuleConfig, Problems};
+use serde::Deserialize;
+use wire::link::{ListenOn, TlsFiles};
+
+/// The largest frame that a cloud accepts of an edge.
+const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Connections that may be in their handshake at a time.
+const HANDSHAKES_MAX: usize = 64;
+/// The time that a connection's handshakes may take.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How edges reach the cloud. Upstream's keys with upstream's meanings and defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CloudHubConfig {
+    /// Seconds of silence after which an edge on the KubeEdge codec is gone. Default 30.
+    pub keepalive_interval: u32,
+    /// The most nodes that may be connected. Default 500.
+    pub node_limit: u32,
+    /// The certificate authority of the edges. Default `/etc/kubeedge/ca/rootCA.crt`.
+    #[serde(rename = "tlsCAFile")]
+    pub tls_ca_file: PathBuf,
+    /// The cloud's certificate. Default `/etc/kubeedge/certs/server.crt`.
+    pub tls_cert_file: PathBuf,
+    /// The cloud's private key. Default `/etc/kubeedge/certs/server.key`.
+    pub tls_private_key_file: PathBuf,
+    /// Seconds that one frame may take to be written. Default 30.
+    pub write_timeout: u32,
+    /// The WebSocket transport.
+    pub websocket: WebSocketConfig,
+}
+
+/// The WebSocket transport.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WebSocketConfig {
+    /// Whether it is used. Default true.
+    pub enable: bool,
+    /// The address to listen on. Default `0.0.0.0`.
+    pub address: String,
+    /// The port to listen on. Default 10000.
+    pub port: u16,
+}
+
+impl Default for CloudHubConfig {
+    fn default() -> Self {
+        Self {
+            keepalive_interval: 30,
+            node_limit: 500,
+            tls_ca_file: "/etc/kubeedge/ca/rootCA.crt".into(),
+            tls_cert_file: "/etc/kubeedge/certs/server.crt".into(),
+            tls_private_key_file: "/etc/kubeedge/certs/server.key".into(),
+            write_timeout: 30,
+            websocket: WebSocketConfig::default(),
+        }
+    }
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self { enable: true, address: "0.0.0.0".to_owned(), port: 10000 }
+    }
+}
+
+impl CloudHubConfig {
+    pub(crate) fn listen_on(&self) -> ListenOn {
+        ListenOn {
+            address: self.websocket.address.clone(),
+            port: self.websocket.port,
+            tls: TlsFiles {
+                ca: self.tls_ca_file.clone(),
+                certificate: self.tls_cert_file.clone(),
+                key: self.tls_private_key_file.clone(),
+            },
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            handshakes_max: HANDSHAKES_MAX,
+            frame_bytes_max: FRAME_BYTES_MAX,
+        }
+    }
+
+    pub(crate) fn silence_max(&self) -> Duration {
+        Duration::from_secs(self.keepalive_interval.into())
+    }
+
+    pub(crate) fn write_timeout(&self) -> Duration {
+        Duration::from_secs(self.write_timeout.into())
+    }
+
+    pub(crate) fn node_limit(&self) -> usize {
+        usize::try_from(self.node_limit).unwrap_or(usize::MAX)
+    }
+}
+
+impl ModuleConfig for CloudHubConfig {
+    fn validate(&self, problems: &mut Problems) {
+        for (path, number) in [
+            ("keepaliveInterval", self.keepalive_interval),
+            ("nodeLimit", self.node_limit),
+            ("writeTimeout", self.write_timeout),
+        ] {
+            if number == 0 {
+                problems.push(path, "must be at least 1");
+            }
+        }
+        if self.websocket.address.parse::<std::net::IpAddr>().is_err() {
+            problems.push("websocket.address", "must be an IP address, such as 0.0.0.0");
+        }
+    }
+}

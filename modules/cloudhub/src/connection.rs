@@ -1,0 +1,127 @@
+//! A connection before and after its session: hello, admission, welcome, farewell.
+
+use std::time::Duration;
+
+use beehive::{Bus, Me, Message};
+use futures::future::join;
+use protocol::cloud::{NodeConnected, NodeDisconnected};
+use protocol::{Held, NodeName};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use wire::Codec;
+use wire::codec::{CloudFrame, EdgeFrame, NATIVE_VERSION};
+use wire::link::{Link, LinkError};
+
+use crate::config::HANDSHAKE_TIMEOUT;
+use crate::queue::Queue;
+use crate::session::{Session, Settings};
+use crate::{CloudHub, Ended, Ready};
+
+/// Whether a connection becomes the node's session.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    Session(u64),
+    Refused(String),
+}
+
+/// A connection with all that its task needs.
+pub(crate) struct Connection {
+    pub(crate) number: u64,
+    pub(crate) node: NodeName,
+    pub(crate) codec: Codec,
+    pub(crate) link: Link,
+    pub(crate) queue: Queue,
+    pub(crate) bus: Bus,
+    pub(crate) me: Me<CloudHub>,
+    pub(crate) seed: u64,
+    pub(crate) wall_clock: (Instant, Duration),
+    pub(crate) silence_max: Duration,
+    pub(crate) write_timeout: Duration,
+}
+
+impl Connection {
+    /// Serves the connection to its end and tells the hub.
+    pub(crate) async fn serve(
+        mut self,
+        admitted: oneshot::Receiver<Admission>,
+        fence: oneshot::Receiver<()>,
+    ) {
+        let (me, connection, node) = (self.me.clone(), self.number, self.node.clone());
+        match self.greet(admitted).await {
+            Ok((session, held)) => self.run(session, held, fence).await,
+            Err(error) => tracing::warn!(%node, %error, "a connection was not admitted"),
+        }
+        if let Err(error) = me.send(Ended { connection, node }).await {
+            tracing::debug!(%error, "the hub stops");
+        }
+    }
+
+    async fn greet(
+        &mut self,
+        admitted: oneshot::Receiver<Admission>,
+    ) -> Result<(u64, Option<Vec<Held>>), LinkError> {
+        let held = match self.codec {
+            Codec::KubeEdge => None,
+            Codec::Native => match timeout(HANDSHAKE_TIMEOUT, self.hello()).await {
+                Ok(held) => held?,
+                Err(_) => return Err(LinkError::HandshakeTimeout(HANDSHAKE_TIMEOUT)),
+            },
+        };
+        self.me.send(Ready { connection: self.number }).await.map_err(|_| LinkError::Closed)?;
+        match admitted.await.map_err(|_| LinkError::Closed)? {
+            Admission::Session(session) => {
+                self.tell(CloudFrame::Welcome { version: NATIVE_VERSION, session }).await?;
+                Ok((session, held))
+            }
+            Admission::Refused(reason) => {
+                self.tell(CloudFrame::Goodbye(reason.clone())).await?;
+                Err(LinkError::Handshake(reason))
+            }
+        }
+    }
+
+    async fn hello(&mut self) -> Result<Option<Vec<Held>>, LinkError> {
+        let frame = self.link.reader.next().await?;
+        match self.codec.decode_edge(&frame) {
+            Ok(EdgeFrame::Hello(hello)) if hello.node != self.node.as_str() => {
+                let claimed = hello.node;
+                Err(LinkError::Handshake(format!("the hello is of another node, {claimed}")))
+            }
+            Ok(EdgeFrame::Hello(hello)) => Ok(hello.held),
+            Ok(_) => Err(LinkError::Handshake("the first frame is no hello".to_owned())),
+            Err(error) => Err(LinkError::Handshake(error.to_string())),
+        }
+    }
+
+    async fn tell(&mut self, frame: CloudFrame) -> Result<(), LinkError> {
+        let Some(frame) = self.codec.encode_cloud(frame) else { return Ok(()) };
+        match timeout(HANDSHAKE_TIMEOUT, self.link.writer.send(frame)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(LinkError::HandshakeTimeout(HANDSHAKE_TIMEOUT)),
+        }
+    }
+
+    async fn run(self, session: u64, held: Option<Vec<Held>>, fence: oneshot::Receiver<()>) {
+        let Self { node, codec, bus, link, queue, .. } = self;
+        tracing::info!(%node, session, ?codec, "a node connected");
+        let connected = announce(&bus, NodeConnected { node: node.clone(), session, held });
+        let settings = Settings {
+            node: node.clone(),
+            codec,
+            silence_max: self.silence_max,
+            write_timeout: self.write_timeout,
+            wall_clock: self.wall_clock.1 + self.wall_clock.0.elapsed(),
+            seed: self.seed,
+        };
+        let (running, writing) = Session::new(settings, bus.clone(), queue, link.writer);
+        let ((), end) = join(connected, running.run(link.reader, writing, fence)).await;
+        tracing::info!(%node, session, reason = %end, "a node's session ended");
+        announce(&bus, NodeDisconnected { node, session }).await;
+    }
+}
+
+async fn announce<E: Message + Clone>(bus: &Bus, event: E) {
+    if let Err(error) = bus.publish(event).await {
+        tracing::warn!(%error, "a node's coming or going was not announced");
+    }
+}

@@ -1,0 +1,165 @@
+//! The section `edgeHub` of edgecore.yaml.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use beehive::{ModuleConfig, Problems};
+use serde::Deserialize;
+use wire::Codec;
+use wire::link::TlsFiles;
+
+/// How an edge reaches its cloud. Upstream's keys with upstream's meanings and defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EdgeHubConfig {
+    /// Seconds between two keepalives on the KubeEdge codec. Default 15.
+    pub heartbeat: u32,
+    /// Requests per second that the edge sends; 0 is no limit. Default 30.
+    #[serde(rename = "messageQPS")]
+    pub message_qps: u32,
+    /// Requests that may exceed the rate in a burst. Default 60.
+    pub message_burst: u32,
+    /// The project in the URL and the headers of the connection.
+    #[serde(rename = "projectID")]
+    pub project_id: String,
+    /// The certificate authority of the cloud. Default `/etc/kubeedge/ca/rootCA.crt`.
+    pub tls_ca_file: PathBuf,
+    /// The edge's certificate. Default `/etc/kubeedge/certs/server.crt`.
+    pub tls_cert_file: PathBuf,
+    /// The edge's private key. Default `/etc/kubeedge/certs/server.key`.
+    pub tls_private_key_file: PathBuf,
+    /// The WebSocket transport.
+    pub websocket: WebSocketConfig,
+    /// Which byte forms the edge offers. Default `native`, which falls back to KubeEdge's when
+    /// the cloud does not know it.
+    pub codec: CodecChoice,
+}
+
+/// The WebSocket transport.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WebSocketConfig {
+    /// Whether it is used. Default true.
+    pub enable: bool,
+    /// Seconds for connecting and all handshakes. Default 30.
+    pub handshake_timeout: u32,
+    /// The cloud's `host:port`. Default `127.0.0.1:10000`.
+    pub server: String,
+    /// Seconds that one frame may take to be written. Default 15.
+    pub write_deadline: u32,
+    /// Accepted for upstream's files; a dead peer is found by pings.
+    pub read_deadline: u32,
+}
+
+/// Which byte forms an edge offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodecChoice {
+    /// The native one, or KubeEdge's if the cloud does not know it.
+    Native,
+    /// KubeEdge's.
+    Kubeedge,
+}
+
+impl Default for EdgeHubConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat: 15,
+            message_qps: 30,
+            message_burst: 60,
+            project_id: "e632aba927ea4ac2b575ec1603d56f10".to_owned(),
+            tls_ca_file: "/etc/kubeedge/ca/rootCA.crt".into(),
+            tls_cert_file: "/etc/kubeedge/certs/server.crt".into(),
+            tls_private_key_file: "/etc/kubeedge/certs/server.key".into(),
+            websocket: WebSocketConfig::default(),
+            codec: CodecChoice::Native,
+        }
+    }
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            enable: true,
+            handshake_timeout: 30,
+            server: "127.0.0.1:10000".to_owned(),
+            write_deadline: 15,
+            read_deadline: 15,
+        }
+    }
+}
+
+impl EdgeHubConfig {
+    pub(crate) fn codecs(&self) -> Vec<Codec> {
+        match self.codec {
+            CodecChoice::Native => vec![Codec::Native, Codec::KubeEdge],
+            CodecChoice::Kubeedge => vec![Codec::KubeEdge],
+        }
+    }
+
+    pub(crate) fn tls(&self) -> TlsFiles {
+        TlsFiles {
+            ca: self.tls_ca_file.clone(),
+            certificate: self.tls_cert_file.clone(),
+            key: self.tls_private_key_file.clone(),
+        }
+    }
+
+    pub(crate) fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat.into())
+    }
+
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.websocket.handshake_timeout.into())
+    }
+
+    pub(crate) fn write_timeout(&self) -> Duration {
+        Duration::from_secs(self.websocket.write_deadline.into())
+    }
+}
+
+impl ModuleConfig for EdgeHubConfig {
+    fn validate(&self, problems: &mut Problems) {
+        for (path, seconds) in [
+            ("heartbeat", self.heartbeat),
+            ("websocket.handshakeTimeout", self.websocket.handshake_timeout),
+            ("websocket.writeDeadline", self.websocket.write_deadline),
+        ] {
+            if seconds == 0 {
+                problems.push(path, "must be at least one second");
+            }
+        }
+        if !self.websocket.enable {
+            problems.push("websocket.enable", "must be true: there is no other transport");
+        }
+        if !is_host_and_port(&self.websocket.server) {
+            problems.push("websocket.server", "must be a host and a port, such as 10.0.0.1:10000");
+        }
+    }
+}
+
+fn is_host_and_port(server: &str) -> bool {
+    let Some((host, port)) = server.rsplit_once(':') else { return false };
+    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_host_and_a_port() {
+        for (server, expect) in [
+            ("10.0.0.1:10000", true),
+            ("cloud.example:1", true),
+            ("[::1]:10000", true),
+            ("", false),
+            ("10.0.0.1", false),
+            (":10000", false),
+            ("a:0", false),
+            ("a:b", false),
+        ] {
+            assert_eq!(is_host_and_port(server), expect, "{server:?}");
+        }
+    }
+}
