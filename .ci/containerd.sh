@@ -440,22 +440,42 @@ stop() {
     end_process "$1/containerd.pid" containerd
 }
 
+# Deletes the address translation of pods that were killed, not stopped. Their rules carry the network's name.
+drop_translation() {
+    local network=$1 rule chains=()
+    while read -r rule; do
+        [[ $rule =~ -j\ (CNI-(DN-)?[0-9a-f]{8,}) ]] || continue
+        chains+=("${BASH_REMATCH[1]}")
+        eval "iptables -w -t nat ${rule/#-A/-D}"
+    done < <(iptables -w -t nat -S 2>/dev/null | grep -F "name: \\\"$network\\\"")
+    for rule in "${chains[@]}"; do
+        iptables -w -t nat -F "$rule"
+        iptables -w -t nat -X "$rule"
+    done
+}
+
 # Ends the tasks of this containerd only: its namespace is private to its root directory.
 purge() {
-    local dir=$1 task container mounted
+    local dir=$1 task container round mounted
     [[ -f $dir/config.toml && -d $dir/images ]] || die "$dir was not made by this script"
-    if running "$dir/containerd.pid" containerd >/dev/null; then
+    # Containers outlive their containerd, and only a containerd can end them.
+    running "$dir/containerd.pid" containerd >/dev/null || start "$dir"
+    # The CRI plugin removes some by itself when it sees them end.
+    for ((round = 0; round < 10; round++)); do
         for task in $(ctr_ "$dir" tasks ls -q); do
-            ctr_ "$dir" tasks rm --force "$task" >/dev/null 2>&1 || say "task $task does not end"
+            ctr_ "$dir" tasks rm --force "$task" >/dev/null 2>&1 || true
         done
         for container in $(ctr_ "$dir" containers ls -q); do
-            ctr_ "$dir" containers rm "$container" >/dev/null 2>&1 || say "container $container stays"
+            ctr_ "$dir" containers rm "$container" >/dev/null 2>&1 || true
         done
-    fi
+        [[ -n $(ctr_ "$dir" containers ls -q) ]] || break
+    done
+    ((round < 10)) || say "these stay: $(ctr_ "$dir" containers ls -q | tr '\n' ' ')"
     stop "$dir"
     while read -r mounted; do
         umount "$mounted" || say "still mounted: $mounted"
     done < <(awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort -r)
+    drop_translation "$(bridge_of "$dir")"
     ! ip link show "$(bridge_of "$dir")" >/dev/null 2>&1 || ip link delete "$(bridge_of "$dir")"
     rm -rf "$dir"
     say "purged $dir"

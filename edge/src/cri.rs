@@ -119,7 +119,8 @@ impl Cri {
         }
     }
 
-    /// Returns how the runtime arranges cgroups; asked for once.
+    /// Returns how the runtime arranges cgroups; asked for once, and again when the runtime was away,
+    /// since it may come back with another configuration.
     async fn cgroup_driver(&self) -> Result<CgroupDriver, RuntimeError> {
         let seen = *self.cgroup_driver.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(driver) = seen {
@@ -198,7 +199,11 @@ impl Runtime for Cri {
     }
 
     async fn list(&self) -> Result<Vec<Sandbox>, RuntimeError> {
-        listing::list(&self.runtime, self.deadlines.query, &self.known).await
+        let listed = listing::list(&self.runtime, self.deadlines.query, &self.known).await;
+        if let Err(RuntimeError::Unavailable(_)) = &listed {
+            *self.cgroup_driver.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        listed
     }
 
     async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<SandboxId, RuntimeError> {

@@ -41,15 +41,21 @@ impl Failed {
         if let Some(source) = status.source() {
             return match find::<TimeoutExpired>(source) {
                 Some(_) => Self::timed_out(endpoint, what, deadline),
-                None => Self::Unreachable(not_answering(endpoint, &transport_cause(source))),
+                None => Self::Unreachable(unusable(
+                    endpoint,
+                    "is not answering",
+                    &transport_cause(source),
+                    "start it",
+                )),
             };
         }
         let message = status.message();
         if status.code() == Code::Unimplemented && message.contains("unknown service") {
-            return Self::Unreachable(not_answering(endpoint, &no_cri(endpoint)));
+            let (cause, remedy) = no_cri(endpoint);
+            return Self::Unreachable(unusable(endpoint, "does not serve CRI v1", cause, remedy));
         }
         if message.contains("not initialized yet") {
-            return Self::Unreachable(not_answering(endpoint, message));
+            return Self::Unreachable(unusable(endpoint, "is starting", message, "wait for it"));
         }
         Self::Answered { code: status.code(), message: message.to_owned() }
     }
@@ -106,17 +112,19 @@ pub(super) fn gone_is_done(result: Result<(), RuntimeError>) -> Result<(), Runti
     }
 }
 
-fn not_answering(endpoint: &SocketEndpoint, cause: &str) -> String {
+fn unusable(endpoint: &SocketEndpoint, what: &str, cause: &str, remedy: &str) -> String {
     let name = endpoint.runtime_name();
-    format!("{name} at {endpoint} is not answering: {cause}; start it or choose --runtime hollow")
+    format!("{name} at {endpoint} {what}: {cause}; {remedy} or choose --runtime hollow")
 }
 
-fn no_cri(endpoint: &SocketEndpoint) -> String {
+/// Returns why a runtime that listens does not serve CRI v1, and what to do about it.
+fn no_cri(endpoint: &SocketEndpoint) -> (&'static str, &'static str) {
     match endpoint.runtime_name() {
-        "containerd" => "it does not serve CRI v1: it is older than 1.6, or \"cri\" is among the \
-                         disabled_plugins of its config.toml"
-            .to_owned(),
-        _ => "it does not serve CRI v1".to_owned(),
+        "containerd" => (
+            "it is older than 1.6, or its config.toml disables the plugin",
+            "take \"cri\" out of disabled_plugins and restart it,",
+        ),
+        _ => ("it is too old, or no runtime for pods", "upgrade it"),
     }
 }
 

@@ -36,7 +36,7 @@ struct KnownContainer {
 
 type Runtime = Connection<RuntimeServiceClient<Channel>>;
 
-/// Lists all sandboxes with their containers. It fails as a whole where the runtime cannot be
+/// Lists all sandboxes with their containers, the oldest first. It fails as a whole where the runtime cannot be
 /// asked: a partial list would say that what is missing from it is gone.
 pub(super) async fn list(
     runtime: &Runtime,
@@ -93,6 +93,13 @@ async fn gather(
         }
         let containers = asker.details(members, before, after).await?;
         listed.extend(orphaned(sandbox, containers));
+    }
+    // Runtimes list in the order of their hash maps, another one each time.
+    listed.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+    for sandbox in &mut listed {
+        sandbox
+            .containers
+            .sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
     }
     Ok(listed)
 }

@@ -142,8 +142,7 @@ async fn a_runtime_that_does_not_serve_cri_is_told_what_to_change() {
         assert!(matches!(&refusal, RuntimeError::Unavailable(why) if why.contains(expect)), "{refusal}");
     };
     check(Code::Unimplemented, "unknown service runtime.v1.RuntimeService", "disabled_plugins").await;
-    check(Code::Unknown, "server is not initialized yet", "is not answering: server is not initialized yet")
-        .await;
+    check(Code::Unknown, "server is not initialized yet", "is starting: server is not initialized yet").await;
 }
 
 #[tokio::test]
@@ -262,6 +261,21 @@ async fn the_cgroup_driver_is_asked_for_once_however_old_the_runtime_is() {
         assert_eq!(parents, ["kubepods-pod1_2.slice"; 4]);
         assert_eq!(state.take_calls()["runtime_config"], 1);
     }
+}
+
+#[tokio::test]
+async fn a_runtime_that_was_away_may_have_another_cgroup_driver() {
+    let mut fake = Fake::start();
+    let cri = fake.cri(PATIENT);
+    fake.state().cgroup_driver = Some(proto::CgroupDriver::Cgroupfs);
+    cri.run_sandbox(&sandbox_spec()).await.expect("it runs");
+    fake.kill();
+    cri.list().await.expect_err("nobody is there");
+    fake.state().cgroup_driver = Some(proto::CgroupDriver::Systemd);
+    fake.serve();
+    cri.run_sandbox(&sandbox_spec()).await.expect("it runs");
+    let linux = fake.state().sandbox_requests[1].config.clone().and_then(|config| config.linux);
+    assert_eq!(linux.expect("a Linux config").cgroup_parent, "kubepods-pod1.slice");
 }
 
 #[tokio::test]

@@ -112,6 +112,35 @@ async fn details_are_asked_for_once_per_state() {
 }
 
 #[tokio::test]
+async fn the_order_is_that_of_creation_whatever_the_runtime_says() {
+    let fake = Fake::start();
+    let cri = fake.cri(PATIENT);
+    let at = |second: i64, id: &str| {
+        let (mut listed, status) = sandbox(id, &["10.1.2.3"]);
+        listed.created_at = second;
+        (listed, status)
+    };
+    let container_at = |second: i64, id: &str| {
+        let (listed, mut status) = container(id, "s2", proto::ContainerState::ContainerRunning);
+        status.created_at = second;
+        (listed, status)
+    };
+    fake.state().sandboxes = vec![at(3, "s1"), at(2, "s3"), at(1, "s4"), at(2, "s2")];
+    fake.state().containers = vec![container_at(9, "c1"), container_at(7, "c3"), container_at(7, "c2")];
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let listed = cri.list().await.expect("it lists");
+        let sandboxes: Vec<_> = listed.iter().map(|sandbox| sandbox.id.to_string()).collect();
+        let containers: Vec<_> =
+            listed[1].containers.iter().map(|container| container.id.to_string()).collect();
+        seen.push((sandboxes.join(" "), containers.join(" ")));
+        fake.state().sandboxes.reverse();
+        fake.state().containers.rotate_left(1);
+    }
+    assert_eq!(seen, vec![("s4 s2 s3 s1".to_owned(), "c2 c3 c1".to_owned()); 2]);
+}
+
+#[tokio::test]
 async fn a_container_does_not_end_before_it_began() {
     let fake = Fake::start();
     fake.state().sandboxes = vec![sandbox("s1", &["10.1.2.3"])];
