@@ -327,10 +327,11 @@ ctr_() {
 
 # Prints the process id in PIDFILE if that process is still the program that was started.
 running() {
-    local pidfile=$1 program=$2 pid
+    local pidfile=$1 program=$2 pid name state
     [[ -s $pidfile ]] || return 1
     pid=$(<"$pidfile")
-    [[ -r /proc/$pid/comm && $(</proc/"$pid"/comm) == "$program" ]] || return 1
+    [[ -r /proc/$pid/stat ]] && read -r _ name state _ <"/proc/$pid/stat" || return 1
+    [[ $name == "($program)" && $state != Z ]] || return 1
     echo "$pid"
 }
 
@@ -459,7 +460,10 @@ purge() {
     local dir=$1 task container round mounted
     [[ -f $dir/config.toml && -d $dir/images ]] || die "$dir was not made by this script"
     # Containers outlive their containerd, and only a containerd can end them.
-    running "$dir/containerd.pid" containerd >/dev/null || start "$dir"
+    if ! ctr_ "$dir" --connect-timeout 2s version >/dev/null 2>&1; then
+        end_process "$dir/containerd.pid" containerd
+        start "$dir"
+    fi
     # The CRI plugin removes some by itself when it sees them end.
     for ((round = 0; round < 10; round++)); do
         for task in $(ctr_ "$dir" tasks ls -q); do
