@@ -42,7 +42,12 @@ impl Backoff {
 
     /// Returns until when to wait after a failure at `event`; `None` if there is nothing to wait for.
     #[must_use]
-    pub fn until(last: Option<Self>, growth: Growth, event: SystemTime, now: SystemTime) -> Option<SystemTime> {
+    pub fn until(
+        last: Option<Self>,
+        growth: Growth,
+        event: SystemTime,
+        now: SystemTime,
+    ) -> Option<SystemTime> {
         let last = last.filter(|last| !last.is_over(growth, event))?;
         let until = event + last.delay;
         // A clock that was set back must not hold a container for ever.

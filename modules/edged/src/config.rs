@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use crate::pod::null_as_default;
 use crate::quantity::{parse_milli, parse_units};
-use crate::time::go_duration_serde;
 
 /// A taint, given to the node when it registers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -37,10 +36,10 @@ pub struct KubeletConfig {
     #[serde(deserialize_with = "null_as_default")]
     pub register_with_taints: Vec<Taint>,
     /// How often the node's status is computed, and its lease renewed.
-    #[serde(with = "go_duration_serde")]
+    #[serde(with = "beehive::config::duration")]
     pub node_status_update_frequency: Duration,
     /// How often an unchanged status is sent.
-    #[serde(with = "go_duration_serde")]
+    #[serde(with = "beehive::config::duration")]
     pub node_status_report_frequency: Duration,
     /// How long a lease lasts.
     pub node_lease_duration_seconds: u32,
@@ -58,7 +57,7 @@ pub struct KubeletConfig {
     /// The image service's socket; the runtime's if empty.
     pub image_service_endpoint: String,
     /// The longest that a call of the runtime may take; pulls and stops are given more.
-    #[serde(with = "go_duration_serde")]
+    #[serde(with = "beehive::config::duration")]
     pub runtime_request_timeout: Duration,
     /// Where containers' logs are.
     pub pod_logs_dir: PathBuf,
@@ -67,7 +66,7 @@ pub struct KubeletConfig {
     /// How many files of a log are kept.
     pub container_log_max_files: u32,
     /// How often logs are looked at.
-    #[serde(with = "go_duration_serde")]
+    #[serde(with = "beehive::config::duration")]
     pub container_log_monitor_interval: Duration,
     /// Whether CPU limits are enforced.
     #[serde(rename = "cpuCFSQuota")]
@@ -95,17 +94,14 @@ pub struct KubeletConfig {
     /// The port that the node says its kubelet serves on.
     pub read_only_port: u16,
     /// How often each pod is looked at without a reason.
-    #[serde(with = "go_duration_serde")]
+    #[serde(with = "beehive::config::duration")]
     pub sync_frequency: Duration,
 }
 
 impl Default for KubeletConfig {
     fn default() -> Self {
-        let signals = [
-            ("memory.available", "100Mi"),
-            ("nodefs.available", "10%"),
-            ("nodefs.inodesFree", "5%"),
-        ];
+        let signals =
+            [("memory.available", "100Mi"), ("nodefs.available", "10%"), ("nodefs.inodesFree", "5%")];
         Self {
             register_node: true,
             register_with_taints: Vec::new(),

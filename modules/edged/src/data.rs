@@ -175,12 +175,16 @@ mod tests {
 
     #[test]
     fn a_secret_is_decoded_and_never_printed() {
-        let object = Object::parse(r#"{"metadata":{"name":"s"},"type":"Opaque","data":{"p":"aHVudGVyMg=="}}"#)
-            .expect("an object");
+        let object =
+            Object::parse(r#"{"metadata":{"name":"s"},"type":"Opaque","data":{"p":"aHVudGVyMg=="}}"#)
+                .expect("an object");
         let data = Data::read(DataKind::Secret, &object).expect("a secret");
         assert_eq!(data.entries["p"], "hunter2");
         assert!(!format!("{data:?}").contains("hunter2"));
-        assert!(Data::read(DataKind::Secret, &Object::parse(r#"{"metadata":{},"data":{"p":"%"}}"#).expect("x")).is_err());
+        assert!(
+            Data::read(DataKind::Secret, &Object::parse(r#"{"metadata":{},"data":{"p":"%"}}"#).expect("x"))
+                .is_err()
+        );
     }
 
     #[test]

@@ -106,7 +106,9 @@ pub fn resource(
     };
     let divisor = match selector.divisor.as_deref() {
         None | Some("" | "0") => 1000,
-        Some(text) => parse_milli(text).filter(|d| *d > 0).ok_or_else(|| format!("{text:?} is no divisor"))?,
+        Some(text) => {
+            parse_milli(text).filter(|d| *d > 0).ok_or_else(|| format!("{text:?} is no divisor"))?
+        }
     };
     Ok((value.div_euclid(divisor) + i128::from(value.rem_euclid(divisor) != 0)).to_string())
 }

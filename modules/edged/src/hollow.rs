@@ -25,13 +25,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use beehive::config::duration;
 
 use crate::ports::{
     Container, ContainerId, ContainerSpec, ContainerState, ExecOutput, Exit, HttpProbe, Image,
     ImageCredentials, ImageId, NetworkMode, Prober, Runtime, RuntimeError, RuntimeStatus, RuntimeVersion,
     Sandbox, SandboxId, SandboxSpec, SandboxState,
 };
-use crate::time::{parse_go_duration, unix_nanos};
+use crate::time::unix_nanos;
 
 /// The runtime's name.
 pub const NAME: &str = "hollow";
@@ -121,7 +122,7 @@ impl World {
 fn script(annotations: &BTreeMap<String, String>, container: &str) -> Option<(i32, Duration)> {
     let text = annotations.get(&format!("{ANNOTATION}exit.{container}"))?;
     let (code, after) = text.split_once('/').unwrap_or((text, "0"));
-    Some((code.trim().parse().ok()?, parse_go_duration(after.trim())?))
+    Some((code.trim().parse().ok()?, duration::parse(after).ok()?))
 }
 
 fn exit(container: &mut Container, code: i32, at: SystemTime) {
@@ -152,7 +153,7 @@ fn not_found(what: &str, id: &impl fmt::Display) -> RuntimeError {
 
 async fn delay(annotations: &BTreeMap<String, String>, key: &str) {
     let text = annotations.get(&format!("{ANNOTATION}{key}"));
-    if let Some(delay) = text.and_then(|text| parse_go_duration(text)) {
+    if let Some(delay) = text.and_then(|text| duration::parse(text).ok()) {
         tokio::time::sleep(delay.min(Duration::from_secs(3600))).await;
     }
 }
@@ -312,7 +313,9 @@ impl Runtime for HollowRuntime {
     ) -> Result<ImageId, RuntimeError> {
         delay(&sandbox.annotations, "pull-delay").await;
         if sandbox.annotations.get(&format!("{ANNOTATION}pull")).is_some_and(|text| text == "fail") {
-            return Err(RuntimeError::PullFailed(format!("the hollow runtime was told not to have {reference}")));
+            return Err(RuntimeError::PullFailed(format!(
+                "the hollow runtime was told not to have {reference}"
+            )));
         }
         let image = Image {
             id: ImageId::new(reference),

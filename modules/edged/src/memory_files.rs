@@ -185,9 +185,9 @@ impl PodFiles for MemoryFiles {
             let log = pods.get(pod).and_then(|tree| tree.logs.get(&(container.to_owned(), attempt)));
             log.cloned().ok_or_else(|| LogError::Failed(format!("container {container} has no log here")))?
         };
-        let skip = query
-            .tail_lines
-            .map_or(0, |tail| text.lines().count().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
+        let skip = query.tail_lines.map_or(0, |tail| {
+            text.lines().count().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX))
+        });
         let shown: String = text.lines().skip(skip).map(|line| format!("{line}\n")).collect();
         if query.follow {
             // The text does not grow: following it is waiting for the container's end.

@@ -143,7 +143,11 @@ mod tests {
         NodeDns {
             cluster_servers: vec!["169.254.96.16".to_owned()],
             cluster_domain: "cluster.local".to_owned(),
-            node: DnsConfig { servers: vec!["10.0.0.1".to_owned()], searches: vec!["lan".to_owned()], options: vec![] },
+            node: DnsConfig {
+                servers: vec!["10.0.0.1".to_owned()],
+                searches: vec!["lan".to_owned()],
+                options: vec![],
+            },
         }
     }
 
@@ -175,7 +179,10 @@ mod tests {
             &node(),
         )
         .expect("a configuration");
-        assert_eq!((own.servers, own.options), (vec!["1.1.1.1".to_owned()], vec!["ndots:2".to_owned(), "edns0".to_owned()]));
+        assert_eq!(
+            (own.servers, own.options),
+            (vec!["1.1.1.1".to_owned()], vec!["ndots:2".to_owned(), "edns0".to_owned()])
+        );
     }
 
     #[test]

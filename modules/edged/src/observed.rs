@@ -164,9 +164,7 @@ impl<'a> Observed<'a> {
 
 /// Puts sandboxes of one pod in order, newest first.
 pub fn sort(sandboxes: &mut [Sandbox]) {
-    sandboxes.sort_by(|a, b| {
-        (b.pod.attempt, b.created_at, &b.id).cmp(&(a.pod.attempt, a.created_at, &a.id))
-    });
+    sandboxes.sort_by(|a, b| (b.pod.attempt, b.created_at, &b.id).cmp(&(a.pod.attempt, a.created_at, &a.id)));
 }
 
 /// Finds the containers that the API says have run and that the runtime does not have.

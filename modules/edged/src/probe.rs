@@ -62,8 +62,7 @@ impl Schedule {
         let seconds = |value: Option<u64>, default: u64| {
             Duration::from_secs(value.filter(|value| *value > 0).unwrap_or(default))
         };
-        let count =
-            |value: Option<u32>, default: u32| value.filter(|value| *value > 0).unwrap_or(default);
+        let count = |value: Option<u32>, default: u32| value.filter(|value| *value > 0).unwrap_or(default);
         Self {
             delay: Duration::from_secs(probe.initial_delay_seconds),
             period: seconds(probe.period_seconds, 10),

@@ -110,16 +110,24 @@ mod tests {
         check(json!({}), QosClass::BestEffort);
         check(json!({"requests": {"cpu": "1"}}), QosClass::Burstable);
         check(json!({"limits": {"cpu": "1", "memory": "1Gi"}}), QosClass::Guaranteed);
-        check(json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}), QosClass::Burstable);
+        check(
+            json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}),
+            QosClass::Burstable,
+        );
         check(json!({"limits": {"cpu": "1"}}), QosClass::Burstable);
         check(json!({"requests": {"cpu": "0"}}), QosClass::BestEffort);
     }
 
     #[test]
     fn resources_become_cgroup_values() {
-        let pod = with(json!({"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"cpu": "500m", "memory": "2Gi"}}));
+        let pod = with(
+            json!({"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"cpu": "500m", "memory": "2Gi"}}),
+        );
         let resources = resources(&pod, &pod.spec.containers[0], 4 << 30);
-        assert_eq!((resources.cpu_shares, resources.cpu_quota_us, resources.cpu_period_us), (256, 50_000, 100_000));
+        assert_eq!(
+            (resources.cpu_shares, resources.cpu_quota_us, resources.cpu_period_us),
+            (256, 50_000, 100_000)
+        );
         assert_eq!((resources.memory_limit_bytes, resources.oom_score_adj), (2 << 30, 750));
     }
 

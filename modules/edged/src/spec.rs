@@ -242,10 +242,7 @@ fn security(pod: &Pod, container: &ContainerView, node: &NodeSide) -> ContainerS
         privileged: own.privileged,
         read_only_root: own.read_only_root_filesystem,
         no_new_privileges: own.allow_privilege_escalation == Some(false),
-        capabilities: Capabilities {
-            add: own.capabilities.add.clone(),
-            drop: own.capabilities.drop.clone(),
-        },
+        capabilities: Capabilities { add: own.capabilities.add.clone(), drop: own.capabilities.drop.clone() },
         seccomp: if own.privileged {
             Seccomp::Unconfined
         } else {
@@ -270,8 +267,7 @@ const MASKED_PATHS: [&str; 9] = [
 ];
 
 /// What containers may only read.
-const READ_ONLY_PATHS: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 #[cfg(test)]
 mod tests {
@@ -301,8 +297,9 @@ mod tests {
 
     #[test]
     fn a_container_spec_says_what_it_was_made_of() {
-        let spec = make(json!({"containers": [{"name": "c", "image": "x", "args": ["$(A)"]}]}), &image(None, ""))
-            .expect("a spec");
+        let spec =
+            make(json!({"containers": [{"name": "c", "image": "x", "args": ["$(A)"]}]}), &image(None, ""))
+                .expect("a spec");
         assert_eq!(spec.args, ["1"]);
         assert_eq!(spec.log_path, Path::new("c/2.log"));
         assert_eq!(spec.labels[mark::CONTAINER_NAME], "c");

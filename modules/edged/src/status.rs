@@ -46,6 +46,12 @@ pub fn status(input: &StatusInput<'_>) -> Value {
     if let Some(verdict) = &input.memory.verdict {
         status.insert("reason".to_owned(), json!(verdict.reason));
         status.insert("message".to_owned(), json!(verdict.message));
+    } else if pod.is_known_ended() {
+        for key in ["reason", "message"] {
+            if let Some(value) = pod.status.get(key) {
+                status.insert(key.to_owned(), value.clone());
+            }
+        }
     }
     status.insert("conditions".to_owned(), Value::Array(conditions(input, &init, &main, phase)));
     if let Some(first) = input.host_ips.first() {
@@ -105,6 +111,12 @@ fn init_done(input: &StatusInput<'_>) -> bool {
 }
 
 fn phase(input: &StatusInput<'_>, init: &[Shown], main: &[Shown]) -> &'static str {
+    // A pod that the API knows to have ended has ended, whoever said so.
+    match input.pod.known_phase() {
+        "Succeeded" => return "Succeeded",
+        "Failed" => return "Failed",
+        _ => {}
+    }
     if input.memory.verdict.is_some() {
         return "Failed";
     }
@@ -206,11 +218,17 @@ fn gates(input: &StatusInput<'_>, containers_ready: &Claim) -> Claim {
                 Some(_) => {
                     Some(format!("the status of pod readiness gate {kind:?} is not \"True\", but False"))
                 }
-                None => Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist.")),
+                None => {
+                    Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist."))
+                }
             }
         })
         .collect();
-    if problems.is_empty() { Claim::holds() } else { Claim::fails("ReadinessGatesNotReady", problems.join(", ")) }
+    if problems.is_empty() {
+        Claim::holds()
+    } else {
+        Claim::fails("ReadinessGatesNotReady", problems.join(", "))
+    }
 }
 
 #[derive(Debug, Clone)]

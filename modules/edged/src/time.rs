@@ -51,46 +51,6 @@ pub fn go_duration(duration: Duration) -> String {
     }
 }
 
-/// Parses a duration as Go writes it: `1m0s`, `100ms`, `1h30m`, `0`.
-#[must_use]
-pub fn parse_go_duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at_checked(digits)?;
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at_checked(unit_end)?;
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        total = total.checked_add(part)?;
-        rest = tail;
-    }
-    (!text.is_empty()).then_some(total)
-}
-
-/// Reads durations of configuration: Go's spelling.
-pub(crate) mod go_duration_serde {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, de::Error as _};
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        super::parse_go_duration(&text)
-            .ok_or_else(|| D::Error::custom(format!("{text:?} is no duration, such as 10s or 1m30s")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,26 +61,11 @@ mod tests {
         assert_eq!(rfc3339(time), "2026-11-20T21:50:42Z");
         assert_eq!(rfc3339_micro(time), "2026-11-20T21:50:42.899662Z");
         assert_eq!(rfc3339_micro(UNIX_EPOCH), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(parse_rfc3339("2026-11-20T21:50:42Z"), Some(UNIX_EPOCH + Duration::from_secs(1_795_211_442)));
+        assert_eq!(
+            parse_rfc3339("2026-11-20T21:50:42Z"),
+            Some(UNIX_EPOCH + Duration::from_secs(1_795_211_442))
+        );
         assert_eq!(parse_rfc3339("yesterday"), None);
-    }
-
-    #[test]
-    fn durations_are_read_as_go_writes_them() {
-        for (text, expect) in [
-            ("10s", Some(10_000)),
-            ("1m0s", Some(60_000)),
-            ("1h30m", Some(5_400_000)),
-            ("100ms", Some(100)),
-            ("1.5s", Some(1500)),
-            ("0", Some(0)),
-            ("", None),
-            ("10", None),
-            ("s", None),
-            ("10x", None),
-        ] {
-            assert_eq!(parse_go_duration(text), expect.map(Duration::from_millis), "{text}");
-        }
     }
 
     #[test]

@@ -286,7 +286,8 @@ mod tests {
 
     fn config(name: &str, entries: &[(&str, &'static str)]) -> DataSet {
         let entries = entries.iter().map(|(k, v)| ((*k).to_owned(), Bytes::from(*v))).collect();
-        [(DataRef::new(DataKind::ConfigMap, name), Fetched::Found(Data { entries, kind: String::new() }))].into()
+        [(DataRef::new(DataKind::ConfigMap, name), Fetched::Found(Data { entries, kind: String::new() }))]
+            .into()
     }
 
     #[test]

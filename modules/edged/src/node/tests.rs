@@ -121,8 +121,12 @@ fn a_heartbeat_is_no_difference_but_is_sent() {
     let before = status("edge-1", &config, &machine, &json!({}), at(0));
     let after = status("edge-1", &config, &machine, &before, at(10));
     assert!(!differs(&before, &after));
-    assert_eq!(condition(&after, "Ready")["lastTransitionTime"], condition(&before, "Ready")["lastTransitionTime"]);
-    let patch: Value = serde_json::from_slice(&status_patch(&before, &after).expect("a patch")).expect("JSON");
+    assert_eq!(
+        condition(&after, "Ready")["lastTransitionTime"],
+        condition(&before, "Ready")["lastTransitionTime"]
+    );
+    let patch: Value =
+        serde_json::from_slice(&status_patch(&before, &after).expect("a patch")).expect("JSON");
     assert_eq!(patch["status"].as_object().expect("an object").keys().collect::<Vec<_>>(), ["conditions"]);
     assert_eq!(status_patch(&after, &after), None);
 }

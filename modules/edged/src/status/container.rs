@@ -61,7 +61,8 @@ pub(super) fn show(input: &StatusInput<'_>, view: &ContainerView, init_done: boo
                     RestartPolicy::Never => false,
                 })
     });
-    let (state, last_state) = states(input, view, latest.as_ref(), waiting.filter(|_| !input.ended), init_done);
+    let (state, last_state) =
+        states(input, view, latest.as_ref(), waiting.filter(|_| !input.ended), init_done);
     let value = json!({
         "name": view.name,
         "state": state,

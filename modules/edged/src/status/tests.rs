@@ -3,7 +3,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::*;
 use crate::fixtures::pod_with;
 use crate::observed::{Waiting, sort};
-use crate::ports::{Container, ContainerId, ContainerState, Exit, PodIdentity, Sandbox, SandboxId, SandboxState};
+use crate::ports::{
+    Container, ContainerId, ContainerState, Exit, PodIdentity, Sandbox, SandboxId, SandboxState,
+};
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_795_211_442 + seconds)
@@ -144,7 +146,10 @@ fn init_containers_hold_the_pod_pending() {
     assert_eq!(status["containerStatuses"][0]["state"], json!({"waiting": {"reason": "PodInitializing"}}));
     assert_eq!(condition(&status, "Initialized")["message"], "containers with incomplete status: [i]");
     let status = show(spec, sandboxes(vec![exited("i", 0, 0), running("c", 0)]), &Memory::default(), false);
-    assert_eq!((&status["phase"], &condition(&status, "Initialized")["status"]), (&json!("Running"), &json!("True")));
+    assert_eq!(
+        (&status["phase"], &condition(&status, "Initialized")["status"]),
+        (&json!("Running"), &json!("True"))
+    );
     assert_eq!(status["initContainerStatuses"][0]["ready"], true);
 }
 

@@ -121,7 +121,10 @@ fn a_crashing_container_waits() {
         plan.waiting,
         [(
             "c".to_owned(),
-            Waiting::new("CrashLoopBackOff", "back-off 20s restarting failed container=c pod=p_default(uid-p)")
+            Waiting::new(
+                "CrashLoopBackOff",
+                "back-off 20s restarting failed container=c pod=p_default(uid-p)"
+            )
         )]
     );
 }
@@ -139,7 +142,8 @@ fn init_containers_run_one_after_the_other_and_before_the_rest() {
 
 #[test]
 fn a_failed_init_container_ends_a_pod_that_never_restarts() {
-    let spec = json!({"restartPolicy": "Never", "initContainers": [{"name": "i"}], "containers": [{"name": "c"}]});
+    let spec =
+        json!({"restartPolicy": "Never", "initContainers": [{"name": "i"}], "containers": [{"name": "c"}]});
     let plan = decide(spec.clone(), ready(vec![exited("i", 0, 1)]), &Memory::default());
     assert_eq!((plan.actions, plan.ended), (vec![Action::StopPod], true));
     let over = vec![sandbox(0, SandboxState::NotReady, vec![exited("i", 0, 1)])];

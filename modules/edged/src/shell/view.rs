@@ -1,0 +1,132 @@
+//! What the runtime has, listed once for all pods.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::observed::sort;
+use crate::ports::Sandbox;
+use crate::shell::Shared;
+use crate::spec::mark;
+
+/// How often the runtime is asked without a reason.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The newest listing of this node's sandboxes, by pod uid.
+#[derive(Debug)]
+pub(crate) struct View {
+    pods: RefCell<BTreeMap<String, Vec<Sandbox>>>,
+    begun: Cell<u64>,
+    done: watch::Sender<u64>,
+    request: Notify,
+    trouble: RefCell<Option<String>>,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            pods: RefCell::default(),
+            begun: Cell::new(0),
+            done: watch::channel(0).0,
+            request: Notify::new(),
+            trouble: RefCell::default(),
+        }
+    }
+}
+
+impl View {
+    /// Returns a pod's sandboxes, newest first, as they were last seen.
+    pub(crate) fn pod(&self, uid: &str) -> Vec<Sandbox> {
+        self.pods.borrow().get(uid).cloned().unwrap_or_default()
+    }
+
+    /// Returns the pods of which the runtime has something.
+    pub(crate) fn pods(&self) -> Vec<crate::ports::PodIdentity> {
+        let pods = self.pods.borrow();
+        pods.values().filter_map(|sandboxes| sandboxes.first()).map(|sandbox| sandbox.pod.clone()).collect()
+    }
+
+    /// Returns why the last listing failed, if it did.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
+    }
+
+    /// Waits for a listing that begins after this call.
+    pub(crate) async fn fresh(&self) {
+        let need = self.begun.get() + 1;
+        self.request.notify_one();
+        self.reach(need).await;
+    }
+
+    /// Waits for the first listing.
+    pub(crate) async fn first(&self) {
+        self.reach(1).await;
+    }
+
+    async fn reach(&self, need: u64) {
+        let mut done = self.done.subscribe();
+        // The sender lives as long as the view: waiting cannot fail.
+        if done.wait_for(|done| *done >= need).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Lists for ever.
+pub(crate) async fn run(shared: Rc<Shared>) {
+    loop {
+        list(&shared).await;
+        tokio::select! { biased;
+            () = shared.view.request.notified() => {}
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+async fn list(shared: &Shared) {
+    let view = &shared.view;
+    let number = view.begun.get() + 1;
+    view.begun.set(number);
+    let sandboxes = match shared.ports.runtime.list().await {
+        Ok(sandboxes) => sandboxes,
+        Err(error) => {
+            let text = error.to_string();
+            if view.trouble.replace(Some(text)).is_none() {
+                tracing::warn!(%error, "the runtime's containers cannot be listed; nothing is concluded from that");
+            }
+            // A broken runtime must not be asked in a tight loop by those who wait for it.
+            tokio::time::sleep(PERIOD).await;
+            view.request.notify_one();
+            return;
+        }
+    };
+    if view.trouble.take().is_some() {
+        tracing::info!("the runtime's containers can be listed again");
+    }
+    let mut pods: BTreeMap<String, Vec<Sandbox>> = BTreeMap::new();
+    for sandbox in sandboxes {
+        if sandbox.labels.get(mark::NODE).map(String::as_str) == Some(shared.name.as_str()) {
+            pods.entry(sandbox.pod.uid.clone()).or_default().push(sandbox);
+        }
+    }
+    for sandboxes in pods.values_mut() {
+        sort(sandboxes);
+        for sandbox in sandboxes {
+            sandbox.containers.sort_by(|a, b| a.id.cmp(&b.id));
+        }
+    }
+    let before = view.pods.replace(pods);
+    view.done.send_replace(number);
+    let slots: Vec<_> =
+        shared.pods.borrow().iter().map(|(uid, slot)| (uid.clone(), Rc::clone(slot))).collect();
+    let after = view.pods.borrow();
+    for (uid, slot) in slots {
+        if before.get(&uid) != after.get(&uid) {
+            slot.wake.notify_one();
+            slot.probe.notify_one();
+        }
+    }
+}
