@@ -16,8 +16,7 @@ set -euo pipefail
 
 NAMESPACE=k8s.io
 PAUSE=registry.k8s.io/pause:3.9
-BUSYBOX=docker.io/library/busybox
-REGISTRY_PORT=${BEEHIVE_REGISTRY_PORT:-5055}
+BUSYBOX=docker.io/library/busybox:latest
 REGISTRY_USER=bee
 REGISTRY_PASSWORD=honey
 
@@ -31,7 +30,7 @@ usage() {
 
 absolute() { realpath --canonicalize-missing "$1"; }
 
-# Each directory has a bridge and a subnet of its own, so that several containerds stand beside each other.
+# Each directory has a bridge, a subnet and a port of its own, so that several containerds stand beside each other.
 number_of() { cksum <<<"$1" | cut -d' ' -f1; }
 bridge_of() { printf 'bee%08x' "$(number_of "$1")"; }
 subnet_of() {
@@ -39,6 +38,7 @@ subnet_of() {
     number=$(number_of "$1")
     echo "10.$((128 + number % 112)).$((number / 112 % 256)).0/24"
 }
+registry_of() { echo "127.0.0.1:$((15000 + $(number_of "$1") % 10000))"; }
 socket_of() { echo "$1/run/containerd.sock"; }
 
 # --- packages -------------------------------------------------------------------------------------------
@@ -188,12 +188,13 @@ JSON
 }
 
 write_registry_host() {
-    local host=$1/certs.d/127.0.0.1:$REGISTRY_PORT
-    mkdir -p "$host"
-    cat >"$host/hosts.toml" <<TOML
-server = "http://127.0.0.1:$REGISTRY_PORT"
+    local host
+    host=$(registry_of "$1")
+    mkdir -p "$1/certs.d/$host"
+    cat >"$1/certs.d/$host/hosts.toml" <<TOML
+server = "http://$host"
 
-[host."http://127.0.0.1:$REGISTRY_PORT"]
+[host."http://$host"]
   capabilities = ["pull", "resolve"]
 TOML
 }
@@ -209,9 +210,9 @@ blob() {
     echo "$digest $size"
 }
 
-# Makes TAR, an OCI image archive with the names NAMES (separated by spaces) of the root directory ROOT.
+# Makes TAR, an OCI archive of the image NAME with the root directory ROOT and the configuration CONFIG.
 oci_archive() {
-    local root=$1 tar=$2 names=$3 config=$4 layout layer manifest digest size diff arch name separator=""
+    local root=$1 tar=$2 name=$3 config=$4 layout layer digest size diff arch
     case $(uname -m) in
         x86_64) arch=amd64 ;;
         aarch64) arch=arm64 ;;
@@ -233,15 +234,9 @@ oci_archive() {
         "$digest" "$size" "$layer" >"$layout/manifest"
     read -r digest size < <(blob "$layout" "$layout/manifest")
     {
-        printf '{"schemaVersion":2,"manifests":['
-        for name in $names; do
-            printf '%s{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":%s,' \
-                "$separator" "$digest" "$size"
-            printf '"annotations":{"io.containerd.image.name":"%s","org.opencontainers.image.ref.name":"%s"}}' \
-                "$name" "${name##*:}"
-            separator=,
-        done
-        printf ']}'
+        printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",'
+        printf '"digest":"sha256:%s","size":%s,"annotations":{' "$digest" "$size"
+        printf '"io.containerd.image.name":"%s","org.opencontainers.image.ref.name":"%s"}}]}' "$name" "${name##*:}"
     } >"$layout/index.json"
     printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
     tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$layout" -cf "$tar" .
@@ -289,10 +284,10 @@ make_images() {
         root=$(mktemp -d "$dir/root.XXXXXX")
         chmod 755 "$root"
         busybox_root "$root"
-        oci_archive "$root" "$dir/busybox.tar.partial" "$BUSYBOX:latest $BUSYBOX:1.36" "{$path,\"Cmd\":[\"sh\"]}"
+        oci_archive "$root" "$dir/busybox.tar.partial" "$BUSYBOX" "{$path,\"Cmd\":[\"sh\"]}"
         mv "$dir/busybox.tar.partial" "$dir/busybox.tar"
         rm -rf "$root"
-        say "made $dir/busybox.tar: $BUSYBOX:latest and :1.36, from $(command -v busybox)"
+        say "made $dir/busybox.tar: $BUSYBOX, from $(command -v busybox)"
     fi
     if [[ ! -s $dir/pause.tar ]]; then
         root=$(mktemp -d "$dir/root.XXXXXX")
@@ -389,8 +384,9 @@ start() {
 }
 
 start_registry() {
-    local dir=$1 pid name
-    name=127.0.0.1:$REGISTRY_PORT/beehive/busybox:latest
+    local dir=$1 pid host name
+    host=$(registry_of "$dir")
+    name=$host/beehive/busybox:latest
     running "$dir/containerd.pid" containerd >/dev/null || die "start containerd first"
     if pid=$(running "$dir/registry.pid" docker-registry); then
         say "the registry already runs (process $pid)"
@@ -402,15 +398,15 @@ start_registry() {
 version: 0.1
 log: { level: warn, accesslog: { disabled: true } }
 storage: { filesystem: { rootdirectory: $dir/registry } }
-http: { addr: "127.0.0.1:$REGISTRY_PORT" }
+http: { addr: "$host" }
 auth: { htpasswd: { realm: beehive, path: $dir/registry.htpasswd } }
 YAML
         setsid docker-registry serve "$dir/registry.yml" >>"$dir/registry.log" 2>&1 </dev/null &
         echo $! >"$dir/registry.pid"
-        wait_for docker-registry "$dir/registry.log" bash -c "exec 3<>/dev/tcp/127.0.0.1/$REGISTRY_PORT"
-        say "started docker-registry (process $(<"$dir/registry.pid")) on 127.0.0.1:$REGISTRY_PORT"
+        wait_for docker-registry "$dir/registry.log" bash -c "exec 3<>/dev/tcp/${host/:/\/}"
+        say "started docker-registry (process $(<"$dir/registry.pid")) on $host"
     fi
-    ctr_ "$dir" images push --plain-http --user "$REGISTRY_USER:$REGISTRY_PASSWORD" "$name" "$BUSYBOX:latest" >/dev/null
+    ctr_ "$dir" images push --plain-http --user "$REGISTRY_USER:$REGISTRY_PASSWORD" "$name" "$BUSYBOX" >/dev/null
     say "pushed $name (user $REGISTRY_USER, password $REGISTRY_PASSWORD)"
 }
 
@@ -418,7 +414,7 @@ print_env() {
     local dir=$1
     echo "export BEEHIVE_TEST_CONTAINERD=unix://$(socket_of "$dir")"
     if running "$dir/registry.pid" docker-registry >/dev/null; then
-        echo "export BEEHIVE_TEST_REGISTRY=$REGISTRY_USER:$REGISTRY_PASSWORD@127.0.0.1:$REGISTRY_PORT"
+        echo "export BEEHIVE_TEST_REGISTRY=$REGISTRY_USER:$REGISTRY_PASSWORD@$(registry_of "$dir")"
     fi
 }
 
