@@ -1,0 +1,101 @@
+//! Where each message goes. Fixed at launch: a restarted module keeps its mailbox, so that nothing
+//! here ever changes while the node runs.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::message::Message;
+use crate::name::Group;
+use crate::wait::WaitId;
+
+/// Names a module within its node. Modules are numbered in start order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ModuleId(u16);
+
+impl ModuleId {
+    /// Stands for everyone who is no module: mains, adapters, tests.
+    pub(crate) const OUTSIDE: Self = Self(u16::MAX);
+
+    /// Returns the id of the module at this place.
+    pub(crate) fn at(index: usize) -> Self {
+        Self(u16::try_from(index).expect("launch refuses catalogs of more than 65,534 modules"))
+    }
+
+    /// Returns the module's place.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Returns the id as a number, for an atomic.
+    pub(crate) const fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// A message on its way.
+pub(crate) struct Letter<E: Message> {
+    pub(crate) message: E,
+    /// Who gets the answer, if anybody waits for it.
+    pub(crate) reply: Option<oneshot::Sender<E::Reply>>,
+    pub(crate) from: ModuleId,
+    /// The edge of the handler that waits for the answer.
+    pub(crate) wait: Option<WaitId>,
+}
+
+/// Says why a mailbox did not take a letter.
+pub(crate) enum Refused<E: Message> {
+    /// No room at the moment.
+    Full(Letter<E>),
+    /// The receiver is gone.
+    Closed,
+}
+
+/// A mailbox, seen from one of the messages that it takes.
+pub(crate) trait Sink<E: Message>: Send + Sync {
+    /// Puts the letter in at once, or gives it back.
+    fn offer(&self, letter: Letter<E>) -> Result<(), Refused<E>>;
+    /// Puts the letter in as soon as there is room. Fails if the receiver is gone.
+    fn put(&self, letter: Letter<E>) -> BoxFuture<'_, Result<(), ()>>;
+}
+
+/// A receiver of `E`.
+pub(crate) struct Port<E: Message> {
+    pub(crate) module: ModuleId,
+    pub(crate) group: Group,
+    pub(crate) sink: Box<dyn Sink<E>>,
+}
+
+/// The receivers of one message, in order of name.
+type Ports<E> = Vec<Port<E>>;
+
+/// The routes of all messages.
+#[derive(Default)]
+pub(crate) struct Routes(BTreeMap<TypeId, Box<dyn Any + Send + Sync>>);
+
+impl Routes {
+    /// Returns the receivers of `E`, in order of name.
+    pub(crate) fn of<E: Message>(&self) -> &[Port<E>] {
+        let ports = self.0.get(&TypeId::of::<E>()).and_then(|ports| ports.downcast_ref::<Ports<E>>());
+        ports.map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Collects routes. Receivers are to be added in order of name.
+#[derive(Default)]
+pub(crate) struct RoutesBuilder(Routes);
+
+impl RoutesBuilder {
+    pub(crate) fn add<E: Message>(&mut self, port: Port<E>) {
+        let ports = self.0.0.entry(TypeId::of::<E>()).or_insert_with(|| Box::new(Ports::<E>::new()));
+        if let Some(ports) = ports.downcast_mut::<Ports<E>>() {
+            ports.push(port);
+        }
+    }
+
+    pub(crate) fn build(self) -> Routes {
+        self.0
+    }
+}

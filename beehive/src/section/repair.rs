@@ -1,0 +1,134 @@
+//! Decoding that goes on behind what is wrong: a value that fails is noted and set aside, or replaced
+//! by one of the kind that was expected, and the whole is decoded again.
+
+use std::cell::RefCell;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::decode::{Decoder, Hint, Notes, Step};
+use crate::problem::{Problems, join};
+
+/// How many wrong values are looked for; a file with more is not worth more lines.
+const FAILURES_MAX: usize = 64;
+
+pub(super) fn decode<C: DeserializeOwned>(value: &Value, path: &str) -> Result<C, Problems> {
+    let mut value = match value {
+        Value::Null => Value::Object(Map::new()),
+        value => value.clone(),
+    };
+    let mut problems = Problems::new();
+    for _ in 0..FAILURES_MAX {
+        let (result, notes) = attempt::<C>(&value);
+        for (steps, message) in &notes.unknown {
+            problems.push(print(path, steps), message.clone());
+        }
+        remove_all(&mut value, notes.unknown);
+        let message = match result {
+            Ok(config) if problems.is_empty() => return Ok(config),
+            Ok(_) => break,
+            Err(message) => message,
+        };
+        let (steps, hint) = notes.failed.unwrap_or((Vec::new(), Hint::Any));
+        problems.push(print(path, &steps), message);
+        if !set_aside::<C>(&mut value, &steps, &hint) {
+            break;
+        }
+    }
+    problems.sort();
+    Err(problems)
+}
+
+fn attempt<C: DeserializeOwned>(value: &Value) -> (Result<C, String>, Notes) {
+    let notes = RefCell::new(Notes::default());
+    let result = C::deserialize(Decoder::new(value, &notes)).map_err(|error| error.0);
+    (result, notes.into_inner())
+}
+
+/// Makes decoding pass the place that failed. Returns whether it could.
+fn set_aside<C: DeserializeOwned>(value: &mut Value, steps: &[Step], hint: &Hint) -> bool {
+    let passes = |candidate: &Value| match attempt::<C>(candidate) {
+        (Ok(_), _) => true,
+        (Err(_), notes) => notes.failed.is_some_and(|(failed, _)| !steps.starts_with(&failed)),
+    };
+    let missing = |candidate: &Value| missing_field(&attempt::<C>(candidate));
+    let mut candidates = Vec::new();
+    // A struct that lacks a field is given one of each kind in turn.
+    if let Some(field) = missing(value).filter(|_| matches!(hint, Hint::Map)) {
+        let mut inner = steps.to_vec();
+        inner.push(Step::Key(field));
+        candidates.extend(stand_ins(&Hint::Any).into_iter().map(|stand_in| (inner.clone(), Some(stand_in))));
+    }
+    candidates.push((steps.to_vec(), None));
+    candidates.extend(stand_ins(hint).into_iter().map(|stand_in| (steps.to_vec(), Some(stand_in))));
+    for (steps, stand_in) in candidates {
+        let mut candidate = value.clone();
+        if replace(&mut candidate, &steps, stand_in) && passes(&candidate) {
+            *value = candidate;
+            return true;
+        }
+    }
+    false
+}
+
+fn missing_field<C>((result, _): &(Result<C, String>, Notes)) -> Option<String> {
+    let message = result.as_ref().err()?;
+    let field = message.strip_prefix("missing field `")?.strip_suffix('`')?;
+    Some(field.to_owned())
+}
+
+/// Returns values of the kind that was expected.
+fn stand_ins(hint: &Hint) -> Vec<Value> {
+    let texts = || ["", "1s", "1s..2s", "a", "127.0.0.1", "127.0.0.1:1", "http://a", "/a"].map(Value::from);
+    match hint {
+        Hint::Bool => vec![json!(false)],
+        Hint::Number => vec![json!(1), json!(1000)],
+        Hint::Text => texts().to_vec(),
+        Hint::List => vec![json!([])],
+        Hint::Map => vec![json!({})],
+        Hint::Choice(variants) => variants.iter().map(|name| Value::from(*name)).collect(),
+        Hint::Any => {
+            let mut all = texts().to_vec();
+            all.extend([json!(1), json!(false), json!([]), json!({})]);
+            all
+        }
+    }
+}
+
+fn remove_all(value: &mut Value, unknown: Vec<(Vec<Step>, String)>) {
+    for (steps, _) in unknown {
+        replace(value, &steps, None);
+    }
+}
+
+/// Puts another value at a place, or takes the key there away. Returns whether it could.
+fn replace(value: &mut Value, steps: &[Step], by: Option<Value>) -> bool {
+    let Some((last, parents)) = steps.split_last() else { return false };
+    let mut parent = value;
+    for step in parents {
+        let child = match step {
+            Step::Key(key) => parent.get_mut(key.as_str()),
+            Step::Index(index) => parent.get_mut(*index),
+        };
+        let Some(child) = child else { return false };
+        parent = child;
+    }
+    match (parent, last, by) {
+        (Value::Object(map), Step::Key(key), None) => map.remove(key).is_some(),
+        (Value::Object(map), Step::Key(key), Some(by)) => {
+            map.insert(key.clone(), by);
+            true
+        }
+        (Value::Array(items), Step::Index(index), Some(by)) => {
+            items.get_mut(*index).map(|item| *item = by).is_some()
+        }
+        _ => false,
+    }
+}
+
+fn print(path: &str, steps: &[Step]) -> String {
+    steps.iter().fold(path.to_owned(), |path, step| match step {
+        Step::Key(key) => join(&path, key),
+        Step::Index(index) => join(&path, &format!("[{index}]")),
+    })
+}
