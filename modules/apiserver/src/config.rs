@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// How the embedded API server keeps its objects in order.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ApiServerConfig {
     /// How often objects are looked after: garbage collection, the end of namespaces. Default 500 ms.
     #[serde(with = "beehive::config::duration")]

@@ -1,15 +1,10 @@
 //! What the API server needs from outside.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures::future::BoxFuture;
 use protocol::NodeName;
 use protocol::edge::{LogError, LogStream, ReadPodLog};
-
-/// Tells the time of day.
-pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// Reads container logs from the nodes, for the `log` subresource of pods.
 pub trait NodeLogs: fmt::Debug + Send + Sync + 'static {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
+use beehive::Clock;
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
@@ -24,7 +24,7 @@ pub(crate) mod service;
 use crate::auth::StaticToken;
 use crate::auth::token::SigningKey;
 use crate::openapi::OpenApi;
-use crate::ports::{NoNodeLogs, NodeLogs, WallClock};
+use crate::ports::{NoNodeLogs, NodeLogs};
 use crate::registry::Registry;
 use crate::storage::object::Stored;
 use crate::storage::{HistoryLimits, Range, Storage};
@@ -34,7 +34,7 @@ use error::ApiError;
 #[derive(Clone)]
 pub struct Options {
     /// Tells the time.
-    pub clock: WallClock,
+    pub clock: Arc<dyn Clock>,
     /// Decides uids and generated names. Has to differ between runs over the same store.
     pub seed: u64,
     /// Signs service account tokens.
@@ -60,7 +60,7 @@ pub struct Options {
 impl Options {
     /// Returns options with everything else at its default.
     #[must_use]
-    pub fn new(clock: WallClock, seed: u64, signing_key: SigningKey) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, seed: u64, signing_key: SigningKey) -> Self {
         Self {
             clock,
             seed,
@@ -202,11 +202,7 @@ impl ApiServer {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::try_from((self.0.options.clock)()).unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-
-    pub(crate) fn wall_clock(&self) -> SystemTime {
-        (self.0.options.clock)()
+        Timestamp::try_from(self.0.options.clock.now()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     fn rng(&self) -> MutexGuard<'_, SmallRng> {

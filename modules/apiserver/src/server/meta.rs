@@ -8,22 +8,22 @@ pub(crate) fn time(now: Timestamp) -> Value {
     Value::String(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// Writes a time to the microsecond.
-pub(crate) fn micro_time(now: Timestamp) -> Value {
-    Value::String(now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
-}
-
-/// Returns the metadata, making an empty one of what is missing or no object.
-pub(crate) fn metadata_mut(object: &mut Value) -> &mut Map<String, Value> {
+/// Returns an object's field as an object, making an empty one of what is missing or no object.
+pub(crate) fn field_mut<'a>(object: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
     if !object.is_object() {
         *object = Value::Object(Map::new());
     }
     let object = object.as_object_mut().expect("it was made an object above");
-    let metadata = object.entry("metadata").or_insert(Value::Null);
-    if !metadata.is_object() {
-        *metadata = Value::Object(Map::new());
+    let field = object.entry(name).or_insert(Value::Null);
+    if !field.is_object() {
+        *field = Value::Object(Map::new());
     }
-    metadata.as_object_mut().expect("it was made an object above")
+    field.as_object_mut().expect("it was made an object above")
+}
+
+/// Returns the metadata, making an empty one of what is missing or no object.
+pub(crate) fn metadata_mut(object: &mut Value) -> &mut Map<String, Value> {
+    field_mut(object, "metadata")
 }
 
 /// Returns a text of the metadata, empty when it is missing.

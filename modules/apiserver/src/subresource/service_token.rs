@@ -63,13 +63,16 @@ pub(crate) fn create(call: &Call, wanted: &Wanted) -> Result<Reply, ApiError> {
     bind(call, wanted, &request["spec"]["boundObjectRef"], &mut claims)?;
     let token = sign(&call.server.0.options.signing_key, &claims).map_err(ApiError::internal)?;
     let expiry = call.now.checked_add(SignedDuration::from_secs(seconds)).map_err(ApiError::internal)?;
-    request["spec"]["audiences"] = audiences.into();
-    request["spec"]["expirationSeconds"] = seconds.into();
-    request["status"]["token"] = token.into();
-    request["status"]["expirationTimestamp"] = meta::time(expiry);
-    request["metadata"]["name"] = wanted.name().into();
-    request["metadata"]["namespace"] = wanted.namespace().into();
-    request["metadata"]["creationTimestamp"] = meta::time(call.now);
+    let spec = meta::field_mut(&mut request, "spec");
+    spec.insert("audiences".to_owned(), audiences.into());
+    spec.insert("expirationSeconds".to_owned(), seconds.into());
+    let status = meta::field_mut(&mut request, "status");
+    status.insert("token".to_owned(), token.into());
+    status.insert("expirationTimestamp".to_owned(), meta::time(expiry));
+    let metadata = meta::metadata_mut(&mut request);
+    metadata.insert("name".to_owned(), wanted.name().into());
+    metadata.insert("namespace".to_owned(), wanted.namespace().into());
+    metadata.insert("creationTimestamp".to_owned(), meta::time(call.now));
     Ok(Reply::json(201, &request))
 }
 

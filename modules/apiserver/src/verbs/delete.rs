@@ -96,7 +96,9 @@ impl DeleteOptions {
             match dry.as_str() {
                 Some("All") => options.dry = true,
                 _ => {
-                    return Err(ApiError::bad_request("dryRun: Unsupported value: supported values: \"All\""));
+                    return Err(ApiError::bad_request(
+                        "dryRun: Unsupported value: supported values: \"All\"",
+                    ));
                 }
             }
         }

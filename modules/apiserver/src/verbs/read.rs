@@ -68,7 +68,8 @@ pub(crate) fn list(call: &Call, wanted: &Wanted) -> Result<Reply, ApiError> {
 
 /// Reads the selectors of a request for a resource.
 pub(crate) fn selection(call: &Call, wanted: &Wanted) -> Result<Selection, ApiError> {
-    Selection::of(&call.query, &wanted.resource.storage, &[])
+    let selectable = wanted.resource.custom.as_ref().map(|custom| custom.selectable.as_slice());
+    Selection::of(&call.query, &wanted.resource.storage, selectable.unwrap_or_default())
 }
 
 fn not_ahead(asked: u64, current: u64) -> Result<(), ApiError> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use apiserver::{ApiServer, Identity, Options, ResponseBody, SigningKey, StaticToken};
+use beehive::Clock;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -25,8 +26,10 @@ impl TestClock {
     pub fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::Relaxed);
     }
+}
 
-    pub fn now(&self) -> SystemTime {
+impl Clock for TestClock {
+    fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::Relaxed))
     }
 }
@@ -38,8 +41,7 @@ pub struct Cluster {
 }
 
 pub fn options(clock: &TestClock, seed: u64) -> Options {
-    let clock = clock.clone();
-    let mut options = Options::new(Arc::new(move || clock.now()), seed, SigningKey::new([7; 32]));
+    let mut options = Options::new(Arc::new(clock.clone()), seed, SigningKey::new([7; 32]));
     options.ca_certificate = "-----BEGIN CERTIFICATE-----\n".to_owned();
     options.tokens = vec![StaticToken {
         token: "plain".to_owned(),

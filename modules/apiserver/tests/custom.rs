@@ -1,0 +1,132 @@
+//! Custom resource definitions and their objects.
+
+mod common;
+
+use apiserver::Upkeep;
+use common::{Cluster, MAPS, config_map};
+use serde_json::{Value, json};
+
+const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const THINGS: &str = "/apis/example.com/v1/namespaces/default/things";
+
+fn definition() -> Value {
+    let schema = json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {
+            "size": {"type": "integer", "minimum": 1, "default": 3}, "color": {"type": "string"}}},
+        "status": {"type": "object", "properties": {
+            "size": {"type": "integer"}, "selector": {"type": "string"}}}}});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "things", "kind": "Thing", "shortNames": ["th"]},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+                "selectableFields": [{"jsonPath": ".spec.color"}],
+                "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.size",
+                    "statusReplicasPath": ".status.size", "labelSelectorPath": ".status.selector"}}}]}})
+}
+
+fn thing(name: &str) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": name}, "spec": {"color": "red"}})
+}
+
+#[tokio::test]
+async fn a_definition_is_served_at_once() {
+    let cluster = Cluster::new().await;
+    assert_eq!(cluster.send("GET", THINGS, Value::Null).await.0, 404);
+    let made = cluster.create(CRDS, definition()).await;
+    let conditions = made["status"]["conditions"].as_array().expect("there are some");
+    assert!(conditions.iter().any(|c| c["type"] == "Established" && c["status"] == "True"), "{made}");
+    assert_eq!(made["status"]["acceptedNames"]["listKind"], "ThingList");
+    assert_eq!(made["status"]["storedVersions"], json!(["v1"]));
+    let mut watch = cluster.watch(&format!("{THINGS}?watch=1")).await;
+    let object = cluster.create(THINGS, thing("a")).await;
+    assert_eq!(object["spec"], json!({"color": "red", "size": 3}));
+    assert_eq!(object["metadata"]["generation"], 1);
+    assert_eq!(watch.step().await, "ADDED a");
+    let list = cluster.get(THINGS).await;
+    assert_eq!(list["kind"], "ThingList");
+    assert_eq!(list["items"][0]["kind"], "Thing");
+    let groups = cluster.get("/apis").await;
+    assert!(
+        groups["groups"].as_array().is_some_and(|groups| groups.iter().any(|g| g["name"] == "example.com"))
+    );
+}
+
+#[tokio::test]
+async fn custom_objects_have_status_scale_and_selectable_fields() {
+    let cluster = Cluster::new().await;
+    cluster.create(CRDS, definition()).await;
+    cluster.create(THINGS, thing("a")).await;
+    let path = format!("{THINGS}/a");
+    let (code, object) =
+        cluster.patch(&path, "merge", json!({"status": {"size": 9}, "spec": {"size": 5}})).await;
+    assert_eq!((code, object.get("status")), (200, None), "{object}");
+    assert_eq!(object["metadata"]["generation"], 2);
+    let (code, object) = cluster
+        .patch(&format!("{path}/status"), "merge", json!({"status": {"size": 4}, "spec": {"size": 7}}))
+        .await;
+    assert_eq!((code, &object["status"]["size"], &object["spec"]["size"]), (200, &json!(4), &json!(5)));
+    assert_eq!(object["metadata"]["generation"], 2);
+    let scale = cluster.get(&format!("{path}/scale")).await;
+    assert_eq!(
+        (&scale["kind"], &scale["spec"]["replicas"], &scale["status"]["replicas"]),
+        (&json!("Scale"), &json!(5), &json!(4))
+    );
+    let (code, scale) =
+        cluster.patch(&format!("{path}/scale"), "merge", json!({"spec": {"replicas": 8}})).await;
+    assert_eq!((code, &scale["spec"]["replicas"]), (200, &json!(8)), "{scale}");
+    assert_eq!(cluster.get(&path).await["spec"]["size"], 8);
+    assert_eq!(cluster.patch(&path, "strategic-merge", json!({})).await.0, 415);
+    let red = cluster.get(&format!("{THINGS}?fieldSelector=spec.color%3Dred")).await;
+    assert_eq!(red["items"].as_array().map(Vec::len), Some(1));
+    let (code, status) =
+        cluster.send("GET", &format!("{THINGS}?fieldSelector=spec.size%3D1"), Value::Null).await;
+    assert_eq!(code, 400, "{status}");
+}
+
+#[tokio::test]
+async fn a_custom_object_has_to_fit_its_schema() {
+    let cluster = Cluster::new().await;
+    cluster.create(CRDS, definition()).await;
+    let mut bad = thing("a");
+    bad["spec"]["size"] = 0.into();
+    let (code, status) = cluster.send("POST", THINGS, bad).await;
+    assert_eq!((code, status["reason"].as_str()), (422, Some("Invalid")), "{status}");
+    let mut unknown = thing("a");
+    unknown["spec"]["shape"] = "round".into();
+    let (code, status) =
+        cluster.send("POST", &format!("{THINGS}?fieldValidation=Strict"), unknown.clone()).await;
+    assert_eq!(code, 400, "{status}");
+    let made = cluster.create(THINGS, unknown).await;
+    assert!(made["spec"].get("shape").is_none(), "unknown fields are dropped");
+    let mut blind = made;
+    blind["metadata"]["resourceVersion"] = Value::Null;
+    assert_eq!(cluster.send("PUT", &format!("{THINGS}/a"), blind).await.0, 422);
+}
+
+#[tokio::test]
+async fn a_deleted_definition_takes_its_objects_with_it() {
+    let cluster = Cluster::new().await;
+    cluster.create(CRDS, definition()).await;
+    cluster.create(THINGS, thing("a")).await;
+    let path = format!("{CRDS}/things.example.com");
+    let (code, object) = cluster.send("DELETE", &path, Value::Null).await;
+    assert_eq!(code, 200, "{object}");
+    assert_eq!(cluster.send("POST", THINGS, thing("late")).await.0, 405);
+    let mut upkeep = Upkeep::default();
+    cluster.server.maintain(&mut upkeep).await.expect("the store works");
+    assert_eq!(cluster.send("GET", &path, Value::Null).await.0, 404);
+    assert_eq!(cluster.send("GET", THINGS, Value::Null).await.0, 404);
+    cluster.create(CRDS, definition()).await;
+    assert_eq!(cluster.get(THINGS).await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn definitions_and_their_objects_survive_a_crash() {
+    let cluster = Cluster::new().await;
+    cluster.create(CRDS, definition()).await;
+    let made = cluster.create(THINGS, thing("a")).await;
+    let cluster = cluster.crash().await;
+    assert_eq!(cluster.get(&format!("{THINGS}/a")).await, made);
+    cluster.create(MAPS, config_map("still-works")).await;
+}
