@@ -58,6 +58,8 @@ pub struct CustomVersion {
     pub schema: Value,
     /// The columns; empty for the standard one.
     pub columns: Vec<Column>,
+    /// The paths that field selectors may use, such as `.spec.color`.
+    pub selectable: Vec<String>,
     /// Where its scale stands.
     pub scale: Option<ScalePaths>,
     /// What users of the version are warned of.
@@ -138,6 +140,7 @@ fn resource(
         definition: name.to_owned(),
         schema,
         columns: columns(version),
+        selectable: selectable(version),
         scale,
         deprecation: deprecation(version, group, version_name, &kind),
         preserve_unknown,
@@ -185,6 +188,16 @@ fn columns(version: &Value) -> Vec<Column> {
             priority: column.get("priority").and_then(Value::as_i64).unwrap_or(0),
             json_path: text(column, "jsonPath"),
         })
+        .collect()
+}
+
+fn selectable(version: &Value) -> Vec<String> {
+    let fields = version.get("selectableFields").and_then(Value::as_array);
+    fields
+        .into_iter()
+        .flatten()
+        .filter_map(|field| field.get("jsonPath")?.as_str())
+        .map(str::to_owned)
         .collect()
 }
 
