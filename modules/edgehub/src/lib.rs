@@ -251,3 +251,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
