@@ -1,1 +1,231 @@
-//! The edge's durable copy of its Kubernetes objects
+//! The edge's durable copy of its Kubernetes objects.
+//!
+//! The metadata manager keeps every change that the cloud sends and says so only when the change is
+//! on disk; it then publishes the change, in the order in which changes came. It answers reads from
+//! the store, and asks the cloud for what is not held here, so that a node goes on without a link.
+
+mod config;
+mod fetches;
+mod holdings;
+mod keeper;
+mod layout;
+mod load;
+#[cfg(test)]
+mod tests;
+
+use beehive::{
+    AskError, BuildError, Context, Defer, Failure, Group, Handler, Message, Module, ModuleName, Responder,
+    Wiring,
+};
+use protocol::edge::{
+    AskCloud, CloudError, GetError, GetObject, KeepChange, ListHeld, ListObjects, MetaError, ObjectChanged,
+};
+use protocol::{
+    ChangeKind, Held, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ResourceType, group,
+};
+use store::{SharedStore, StoreError};
+
+pub use crate::config::MetaManagerConfig;
+use crate::fetches::{Answer, Fetches, Joined};
+use crate::holdings::{Holdings, Verdict};
+use crate::keeper::Keeper;
+use crate::layout::OBJECTS;
+
+/// The module.
+#[derive(Debug)]
+pub struct MetaManager {
+    config: MetaManagerConfig,
+    store: SharedStore,
+    holdings: Holdings,
+    fetches: Fetches,
+    keeper: Keeper,
+}
+
+/// The cloud answered a query of this module.
+#[derive(Debug, Message)]
+struct Fetched {
+    key: ObjectKey,
+    answer: Result<NodeReply, CloudError>,
+}
+
+/// A change could not be made durable: nothing is known of what the store holds of the object.
+#[derive(Debug, Message)]
+struct NotKept(ObjectKey);
+
+impl Module for MetaManager {
+    const NAME: ModuleName = ModuleName::new("metamanager");
+    const GROUP: Group = group::META;
+    const SECTION: &'static str = "metaManager";
+    type Config = MetaManagerConfig;
+    type Ports = SharedStore;
+
+    fn build(config: MetaManagerConfig, store: SharedStore) -> Result<Self, BuildError> {
+        let keeper = Keeper::new(store.clone());
+        Ok(Self { config, store, holdings: Holdings::default(), fetches: Fetches::default(), keeper })
+    }
+
+    fn wire(wiring: &mut Wiring<Self>) {
+        wiring.defers::<KeepChange>().defers::<GetObject>();
+        wiring.handles::<ListHeld>().handles::<ListObjects>();
+        wiring.handles::<Fetched>().handles::<NotKept>();
+        wiring.may_ask::<AskCloud>(group::HUB);
+        wiring.publishes::<ObjectChanged>();
+    }
+
+    async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.holdings = load::load(&*self.store).await.map_err(Failure::because)?;
+        tracing::info!(objects = self.holdings.len(), "read the inventory of the edge store");
+        self.keeper.start(cx);
+        Ok(())
+    }
+}
+
+impl Defer<KeepChange> for MetaManager {
+    async fn handle(
+        &mut self,
+        KeepChange(change): KeepChange,
+        responder: Responder<Result<(), MetaError>>,
+        _: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        if change.kind != ChangeKind::Delete && !layout::names(&change.object, &change.key) {
+            let key = &change.key;
+            responder.reply(Err(MetaError(format!("the change of {key} carries another object"))));
+            return Ok(());
+        }
+        if self.holdings.judge(&change) == Verdict::Stale {
+            tracing::debug!(key = %change.key, kind = ?change.kind, "dropped a change that is older than what is held");
+            responder.reply(Ok(()));
+            return Ok(());
+        }
+        self.fetches.overtake(&change.key);
+        self.keep(change, Some(responder));
+        Ok(())
+    }
+}
+
+impl Defer<GetObject> for MetaManager {
+    async fn handle(
+        &mut self,
+        GetObject(key): GetObject,
+        responder: Responder<Answer>,
+        cx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        match self.read(&key) {
+            Ok(Some(object)) => responder.reply(Ok(object)),
+            Ok(None) => {
+                if self.fetches.join(&key, responder) == Joined::First {
+                    self.fetch(key, cx);
+                }
+            }
+            Err(failed) => responder.reply(Err(GetError::Store(failed))),
+        }
+        Ok(())
+    }
+}
+
+impl Handler<Fetched> for MetaManager {
+    async fn handle(&mut self, fetched: Fetched, _: &mut Context<Self>) -> Result<(), Failure> {
+        self.take_answer(fetched.key, fetched.answer);
+        Ok(())
+    }
+}
+
+impl Handler<NotKept> for MetaManager {
+    async fn handle(&mut self, NotKept(key): NotKept, _: &mut Context<Self>) -> Result<(), Failure> {
+        self.holdings.distrust(key);
+        Ok(())
+    }
+}
+
+impl Handler<ListHeld> for MetaManager {
+    async fn handle(
+        &mut self,
+        _: ListHeld,
+        _: &mut Context<Self>,
+    ) -> Result<Result<Vec<Held>, MetaError>, Failure> {
+        Ok(Ok(self.holdings.list()))
+    }
+}
+
+impl Handler<ListObjects> for MetaManager {
+    async fn handle(
+        &mut self,
+        ListObjects(resource): ListObjects,
+        _: &mut Context<Self>,
+    ) -> Result<Result<Vec<Object>, MetaError>, Failure> {
+        Ok(self.list(&resource))
+    }
+}
+
+impl MetaManager {
+    /// Makes a change durable and published; `responder` hears of it when both are done.
+    fn keep(&mut self, change: ObjectChange, responder: Option<Responder<Result<(), MetaError>>>) {
+        let taken = change.clone();
+        if self.keeper.keep(change, responder) {
+            self.holdings.take(&taken);
+        }
+    }
+
+    /// Takes the cloud's answer to a query, unless a change was faster.
+    fn take_answer(&mut self, key: ObjectKey, answer: Result<NodeReply, CloudError>) {
+        let fetch = self.fetches.finish(&key);
+        let answer = match self.read(&key) {
+            Ok(Some(newer)) => Ok(newer),
+            Ok(None) if fetch.overtaken => Err(GetError::NotFound(key)),
+            Ok(None) => fetches::read_answer(&key, answer).inspect(|object| self.keep_answer(key, object)),
+            Err(failed) => Err(GetError::Store(failed)),
+        };
+        fetch.reply(&answer);
+    }
+
+    fn keep_answer(&mut self, key: ObjectKey, object: &Object) {
+        if fetches::is_kept(&key.resource) {
+            self.keep(ObjectChange { kind: ChangeKind::Insert, key, object: object.clone() }, None);
+        }
+    }
+
+    fn fetch(&mut self, key: ObjectKey, cx: &mut Context<Self>) {
+        let (bus, me, within) = (cx.bus().clone(), cx.me(), self.config.query_timeout());
+        cx.spawn(async move {
+            let question = AskCloud(NodeRequest::Query(key.clone()));
+            let answer = match bus.to(group::HUB).ask(question).within(within).await {
+                Ok(answer) => answer,
+                Err(AskError::TimedOut { .. }) => Err(CloudError::NoAnswer),
+                Err(AskError::Full { .. }) => Err(CloudError::Overloaded),
+                Err(_) => Err(CloudError::Disconnected),
+            };
+            if me.send(Fetched { key, answer }).await.is_err() {
+                tracing::debug!("the metadata manager stopped before it could take the cloud's answer");
+            }
+        });
+    }
+
+    /// Reads an object that is held. A damaged record counts as not held.
+    fn read(&mut self, key: &ObjectKey) -> Result<Option<Object>, MetaError> {
+        if !self.holdings.has(key) {
+            return Ok(None);
+        }
+        let damage = match self.store.get(OBJECTS, &layout::encode_key(key)) {
+            Ok(Some(record)) => match layout::decode_record(key, record) {
+                Ok(object) => return Ok(Some(object)),
+                Err(damage) => damage.to_string(),
+            },
+            Ok(None) => "the record is missing".to_owned(),
+            Err(corrupt @ StoreError::Corrupt { .. }) => corrupt.to_string(),
+            Err(failed) => return Err(MetaError(failed.to_string())),
+        };
+        tracing::error!(%key, %damage, "a record of the edge store is damaged");
+        self.holdings.distrust(key.clone());
+        Ok(None)
+    }
+
+    /// Lists the readable objects of one type in the order of their keys.
+    fn list(&mut self, resource: &ResourceType) -> Result<Vec<Object>, MetaError> {
+        let keys = self.holdings.keys(resource);
+        let mut objects = Vec::with_capacity(keys.len());
+        for key in keys {
+            objects.extend(self.read(&key)?);
+        }
+        Ok(objects)
+    }
+}

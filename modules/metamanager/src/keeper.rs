@@ -1,0 +1,97 @@
+//! Makes changes durable and published, many at a time and in their order.
+
+use beehive::{Bus, Context, Me, Responder};
+use protocol::edge::{MetaError, ObjectChanged};
+use protocol::{ChangeKind, ObjectChange};
+use store::{Batch, Commit, SharedStore};
+use tokio::sync::mpsc;
+
+use crate::layout::{self, OBJECTS};
+use crate::{MetaManager, NotKept};
+
+/// How many changes may wait for the disk and for the receivers of their publication.
+const WAITING_MAX: usize = 1024;
+
+type Done = Responder<Result<(), MetaError>>;
+
+/// A change on its way to the disk.
+struct Kept {
+    change: ObjectChange,
+    commit: Commit,
+    responder: Option<Done>,
+}
+
+/// The way of changes to the disk and onto the bus.
+///
+/// A commit is begun when the change comes, so that the store makes many durable with one flush,
+/// and one task waits for them in turn, so that they are published in the order in which they came.
+/// It never makes the module wait: a module that is slow to take the publications may itself be
+/// waiting for the metadata manager.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    store: SharedStore,
+    queue: Option<mpsc::Sender<Kept>>,
+}
+
+impl Keeper {
+    pub(crate) fn new(store: SharedStore) -> Self {
+        Self { store, queue: None }
+    }
+
+    /// Starts the task that finishes changes.
+    pub(crate) fn start(&mut self, cx: &mut Context<MetaManager>) {
+        let (queue, kept) = mpsc::channel(WAITING_MAX);
+        self.queue = Some(queue);
+        let (bus, me) = (cx.bus().clone(), cx.me());
+        cx.spawn(finish_all(kept, bus, me));
+    }
+
+    /// Begins to keep a change; `false` if too many wait, which `responder` is told.
+    pub(crate) fn keep(&mut self, change: ObjectChange, responder: Option<Done>) -> bool {
+        let Some(Ok(place)) = self.queue.as_ref().map(mpsc::Sender::try_reserve) else {
+            if let Some(responder) = responder {
+                responder.reply(Err(MetaError("too many changes wait for the disk".to_owned())));
+            }
+            return false;
+        };
+        let key = layout::encode_key(&change.key);
+        let batch = match change.kind {
+            ChangeKind::Insert | ChangeKind::Update => {
+                Batch::new().put(OBJECTS, key, layout::encode_record(&change.object))
+            }
+            ChangeKind::Delete => Batch::new().remove(OBJECTS, key),
+        };
+        place.send(Kept { commit: self.store.commit(batch), change, responder });
+        true
+    }
+}
+
+async fn finish_all(mut kept: mpsc::Receiver<Kept>, bus: Bus, me: Me<MetaManager>) {
+    while let Some(Kept { change, commit, responder }) = kept.recv().await {
+        let done = finish(change, commit, &bus, &me).await;
+        if let Some(responder) = responder {
+            responder.reply(done);
+        }
+    }
+}
+
+/// Waits until a change is durable and publishes it. It is acknowledged only after that: should
+/// this module fail in between, the cloud sends the change again and nobody misses it.
+async fn finish(
+    change: ObjectChange,
+    commit: Commit,
+    bus: &Bus,
+    me: &Me<MetaManager>,
+) -> Result<(), MetaError> {
+    if let Err(failed) = commit.await {
+        tracing::error!(key = %change.key, %failed, "a change could not be made durable");
+        if me.send(NotKept(change.key)).await.is_err() {
+            tracing::debug!("the metadata manager stopped before it could hear of the failure");
+        }
+        return Err(MetaError(failed.to_string()));
+    }
+    match bus.publish(ObjectChanged(change)).await {
+        Ok(_) => Ok(()),
+        Err(failed) => Err(MetaError(failed.to_string())),
+    }
+}

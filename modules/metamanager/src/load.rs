@@ -1,0 +1,84 @@
+//! Reading the inventory from the store when the module starts.
+
+use bytes::Bytes;
+use store::{Batch, Store, StoreError};
+
+use crate::holdings::Holdings;
+use crate::layout::{self, ABOUT, LAYOUT, LAYOUT_KEY, OBJECTS};
+
+/// How many records are read at once.
+const PAGE: usize = 128;
+
+/// Says why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The store was written by a program that is newer than this one.
+    #[error(
+        "the edge store has layout {found}, and this program knows layouts up to {LAYOUT}: use a newer program"
+    )]
+    NewerLayout { found: String },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Reads what the store holds.
+///
+/// A damaged record is reported and counts as not held; it never keeps the node from starting.
+pub(crate) async fn load(store: &dyn Store) -> Result<Holdings, LoadError> {
+    check_layout(store).await?;
+    let mut holdings = Holdings::default();
+    let mut after: Option<Bytes> = None;
+    loop {
+        let survey = store.survey(OBJECTS, b"", after.as_deref(), PAGE)?;
+        for (key, record) in &survey.entries {
+            note(&mut holdings, key, Some(record.clone()));
+        }
+        for key in &survey.corrupt {
+            note(&mut holdings, key, None);
+        }
+        match survey.last_key() {
+            Some(key) => after = Some(key.clone()),
+            None => return Ok(holdings),
+        }
+    }
+}
+
+async fn check_layout(store: &dyn Store) -> Result<(), LoadError> {
+    let found = match store.get(ABOUT, LAYOUT_KEY) {
+        Ok(found) => found,
+        Err(StoreError::Corrupt { .. }) => {
+            tracing::error!("the edge store's layout version is corrupt; going on with layout {LAYOUT}");
+            None
+        }
+        Err(failed) => return Err(failed.into()),
+    };
+    let Some(found) = found else {
+        let batch = Batch::new().put(ABOUT, LAYOUT_KEY, LAYOUT.to_string());
+        return Ok(store.commit(batch).await?);
+    };
+    let found = String::from_utf8_lossy(&found).into_owned();
+    match found.parse::<u32>() {
+        Ok(layout) if layout <= LAYOUT => Ok(()),
+        _ => Err(LoadError::NewerLayout { found }),
+    }
+}
+
+/// Notes one record; `None` stands for one that the store calls corrupt.
+fn note(holdings: &mut Holdings, key: &[u8], record: Option<Bytes>) {
+    let Ok(key) = layout::decode_key(key) else {
+        let key = key.escape_ascii().to_string();
+        tracing::error!(%key, "skipped a record of the edge store whose key names no object");
+        return;
+    };
+    let damage = match record.map(|record| layout::decode_record(&key, record)) {
+        Some(Ok(object)) => {
+            holdings.hold(key, &object);
+            return;
+        }
+        Some(Err(damage)) => damage.to_string(),
+        None => "it is corrupt".to_owned(),
+    };
+    tracing::error!(%key, %damage, "skipped a record of the edge store; the cloud is asked to send it again");
+    holdings.distrust(key);
+}
