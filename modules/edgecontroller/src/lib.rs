@@ -1,1 +1,238 @@
-//! Moves Kubernetes objects to the nodes that need them and node reports to Kubernetes
+//! Moves Kubernetes objects to the nodes that need them and node reports to Kubernetes.
+//!
+//! Downstream it watches nodes, pods, config maps and secrets, works out what each edge node must
+//! know, and hands changes to the cloud hub. A node that connects is told the difference between
+//! what it holds and what it must know; so nothing is lost that could not be handed over.
+//! Upstream it serves the requests of nodes against the Kubernetes API, as far as a node may ask.
+
+mod api;
+mod config;
+mod desired;
+mod down;
+mod grants;
+mod kinds;
+mod lanes;
+mod messages;
+mod outbox;
+mod pace;
+mod raw;
+mod references;
+mod serve;
+mod sessions;
+mod up;
+mod watch;
+
+use beehive::{BuildError, Context, Defer, Failure, Group, Handler, Module, ModuleName, Responder, Wiring};
+use protocol::cloud::{EndSession, NodeConnected, NodeDisconnected, SendToNode, ServeNode};
+use protocol::{ApiStatus, NodeReply, NodeRequest, ResourceType, group};
+
+use crate::api::Api;
+pub use crate::config::EdgeControllerConfig;
+use crate::desired::{Desired, Effect};
+use crate::lanes::{Admission, Lanes};
+use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, NotEnded, PodsListed, Served};
+use crate::outbox::Outbox;
+use crate::pace::Pace;
+use crate::sessions::Sessions;
+use crate::watch::{WatchEvent, Watched};
+
+/// A request of a node, and who waits for the reply.
+type Job = (NodeRequest, Responder<NodeReply>);
+
+/// The module.
+pub struct EdgeController {
+    config: EdgeControllerConfig,
+    api: Api,
+    desired: Desired,
+    sessions: Sessions,
+    outbox: Outbox,
+    lanes: Lanes<Job>,
+    /// The types whose watch was started.
+    watched: Vec<ResourceType>,
+}
+
+impl Module for EdgeController {
+    const NAME: ModuleName = ModuleName::new("edgecontroller");
+    const GROUP: Group = group::EDGECONTROLLER;
+    const SECTION: &'static str = "edgeController";
+    type Config = EdgeControllerConfig;
+    type Ports = kube::Client;
+
+    fn build(config: EdgeControllerConfig, client: kube::Client) -> Result<Self, BuildError> {
+        Ok(Self {
+            api: Api::new(client, config.requests_at_once),
+            config,
+            desired: Desired::default(),
+            sessions: Sessions::default(),
+            outbox: Outbox::default(),
+            lanes: Lanes::default(),
+            watched: Vec::new(),
+        })
+    }
+
+    fn wire(wiring: &mut Wiring<Self>) {
+        wiring.defers::<ServeNode>();
+        wiring.handles::<NodeConnected>().handles::<NodeDisconnected>().handles::<Watched>();
+        wiring.handles::<Fetched>().handles::<PodsListed>().handles::<Checked>().handles::<Again>();
+        wiring.handles::<Delivered>().handles::<GoOn>().handles::<NotEnded>().handles::<Served>();
+        wiring.asks::<SendToNode>(group::CLOUDHUB).may_ask::<EndSession>(group::CLOUDHUB);
+    }
+
+    async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.watch(ResourceType::NODE, cx);
+        Ok(())
+    }
+}
+
+impl Handler<Watched> for EdgeController {
+    async fn handle(
+        &mut self,
+        Watched { resource, event }: Watched,
+        cx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        let ended = matches!(event, WatchEvent::End);
+        let effects = self.take(&resource, event);
+        self.carry_out(effects, cx);
+        if ended {
+            self.watch_next(&resource, cx);
+        }
+        Ok(())
+    }
+}
+
+impl Handler<NodeConnected> for EdgeController {
+    async fn handle(&mut self, connected: NodeConnected, cx: &mut Context<Self>) -> Result<(), Failure> {
+        let NodeConnected { node, session, held } = connected;
+        if self.sessions.begin(node.clone(), session, held) {
+            self.outbox.clear(&node);
+            self.settle(node, cx);
+        }
+        Ok(())
+    }
+}
+
+impl Handler<NodeDisconnected> for EdgeController {
+    async fn handle(&mut self, gone: NodeDisconnected, _: &mut Context<Self>) -> Result<(), Failure> {
+        if self.sessions.end(&gone.node, gone.session) {
+            self.outbox.clear(&gone.node);
+        }
+        Ok(())
+    }
+}
+
+impl Defer<ServeNode> for EdgeController {
+    async fn handle(
+        &mut self,
+        ServeNode { node, request }: ServeNode,
+        responder: Responder<NodeReply>,
+        cx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        if self.sessions.is_missed(&node) {
+            self.recover(node.clone(), cx);
+        }
+        match self.lanes.offer(&node, lanes::subject(&request), (request, responder)) {
+            Admission::Start(subject, job) => self.start(node, subject, job, cx),
+            Admission::Waits => {}
+            Admission::Refused((_, responder)) => {
+                let why = "the node asks for too much at once";
+                responder.reply(NodeReply::Refused(ApiStatus::new(429, "TooManyRequests", why)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Handler<Served> for EdgeController {
+    async fn handle(
+        &mut self,
+        Served { node, subject }: Served,
+        cx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        if let Some(job) = self.lanes.finish(&node, &subject) {
+            self.start(node, subject, job, cx);
+        }
+        Ok(())
+    }
+}
+
+impl Handler<Fetched> for EdgeController {
+    async fn handle(
+        &mut self,
+        Fetched { key, answer }: Fetched,
+        cx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        self.take_fetched(key, answer, cx);
+        Ok(())
+    }
+}
+
+impl Handler<PodsListed> for EdgeController {
+    async fn handle(
+        &mut self,
+        PodsListed { node, answer }: PodsListed,
+        cx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        self.take_pods(node, answer, cx);
+        Ok(())
+    }
+}
+
+impl Handler<Again> for EdgeController {
+    async fn handle(&mut self, Again(effect): Again, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.carry_out(vec![effect], cx);
+        Ok(())
+    }
+}
+
+impl Handler<Checked> for EdgeController {
+    async fn handle(&mut self, checked: Checked, cx: &mut Context<Self>) -> Result<(), Failure> {
+        let Checked { node, session, change } = checked;
+        if self.sessions.number(&node) == Some(session) {
+            self.carry_out(vec![Effect::Send { node, change }], cx);
+        }
+        Ok(())
+    }
+}
+
+impl Handler<Delivered> for EdgeController {
+    async fn handle(&mut self, delivered: Delivered, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.take_delivered(delivered, cx);
+        Ok(())
+    }
+}
+
+impl Handler<GoOn> for EdgeController {
+    async fn handle(&mut self, _: GoOn, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.outbox.arrived();
+        self.deliver(cx);
+        Ok(())
+    }
+}
+
+impl Handler<NotEnded> for EdgeController {
+    async fn handle(&mut self, NotEnded(node): NotEnded, cx: &mut Context<Self>) -> Result<(), Failure> {
+        if self.sessions.assume(&node) {
+            self.settle(node, cx);
+        }
+        Ok(())
+    }
+}
+
+impl EdgeController {
+    /// Makes a pace whose spread no other shares.
+    fn seed(cx: &mut Context<Self>) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = cx.uuid();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// Starts watching a type, unless that was done.
+    fn watch(&mut self, resource: ResourceType, cx: &mut Context<Self>) {
+        if self.watched.contains(&resource) {
+            return;
+        }
+        let kind = kinds::Kind::of(&resource).expect("watched types are known");
+        let pace = Pace::of_watches(Self::seed(cx));
+        self.watched.push(resource.clone());
+        cx.spawn(watch::watch(self.api.client(), resource, kind, cx.me(), pace));
+    }
+}

@@ -47,6 +47,14 @@ pub struct SendToNode {
     pub change: ObjectChange,
 }
 
+/// Ends a node's session, if it has one, so that it connects anew and says what it holds; served
+/// by the cloud hub. Asked by a module that was restarted and so missed the session's beginning.
+#[derive(Debug, Clone, Message)]
+pub struct EndSession {
+    /// The node.
+    pub node: NodeName,
+}
+
 /// Serves a node's request against the Kubernetes API; served by the edge controller.
 #[derive(Debug, Clone, Message)]
 #[reply(NodeReply)]

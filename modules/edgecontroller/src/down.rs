@@ -1,0 +1,277 @@
+//! Telling nodes what they must know.
+
+use beehive::{Bus, Context};
+use protocol::cloud::{SendRefused, SendToNode};
+use protocol::{
+    ApiStatus, ChangeKind, Held, NodeName, Object, ObjectChange, ObjectKey, ResourceType, ResourceVersion,
+    group,
+};
+use tokio::time::{Duration, Instant};
+
+use crate::api::Caller;
+use crate::desired::Effect;
+use crate::kinds::Kind;
+use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, PodsListed};
+use crate::outbox::Parcel;
+use crate::watch::WatchEvent;
+use crate::{EdgeController, raw};
+
+/// How long the cloud hub is given to queue one change.
+const SEND: Duration = Duration::from_secs(10);
+/// How long to wait before something that failed is tried again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What came of a parcel.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// All is queued.
+    Done,
+    /// The node's session is over.
+    Refused(SendRefused),
+    /// The hub did not answer; these are left.
+    Failed(Vec<ObjectChange>),
+}
+
+impl EdgeController {
+    /// Takes an event of a watch.
+    pub(crate) fn take(&mut self, resource: &ResourceType, event: WatchEvent) -> Vec<Effect> {
+        let key = match &event {
+            WatchEvent::Seen(object) | WatchEvent::Gone(object) => object.key(resource.clone()),
+            WatchEvent::Begin | WatchEvent::End => return self.take_list(resource, &event),
+        };
+        let key = match key {
+            Ok(key) => key,
+            Err(error) => {
+                tracing::warn!(%resource, %error, "left out an object whose name is not valid");
+                return Vec::new();
+            }
+        };
+        let desired = &mut self.desired;
+        match (resource.as_str(), event) {
+            ("node", event) => match (NodeName::parse(key.name.as_str()), event) {
+                (Ok(node), WatchEvent::Seen(object)) => desired.see_node(node, object),
+                (Ok(node), _) => {
+                    desired.forget_node(&node);
+                    Vec::new()
+                }
+                (Err(_), _) => Vec::new(),
+            },
+            ("pod", WatchEvent::Seen(object)) => desired.see_pod(key, object),
+            ("pod", WatchEvent::Gone(object)) => desired.delete_pod(&key, object),
+            (_, WatchEvent::Seen(object)) => desired.see_body(key, object),
+            (_, WatchEvent::Gone(object)) => desired.delete_body(&key, object),
+            (_, WatchEvent::Begin | WatchEvent::End) => Vec::new(),
+        }
+    }
+
+    fn take_list(&mut self, resource: &ResourceType, event: &WatchEvent) -> Vec<Effect> {
+        let begins = matches!(event, WatchEvent::Begin);
+        match resource.as_str() {
+            "node" if begins => self.desired.begin_nodes(),
+            "node" => self.desired.end_nodes(),
+            "pod" if begins => self.desired.begin_pods(),
+            "pod" => return self.desired.end_pods(),
+            _ if begins => self.desired.begin_bodies(resource),
+            _ => return self.desired.end_bodies(resource),
+        }
+        Vec::new()
+    }
+
+    /// Starts what can be read in one list when the list before it is known: the pods of the nodes,
+    /// and then what these pods need.
+    pub(crate) fn watch_next(&mut self, ended: &ResourceType, cx: &mut Context<Self>) {
+        match ended.as_str() {
+            "node" => self.watch(ResourceType::POD, cx),
+            "pod" => {
+                self.watch(ResourceType::CONFIG_MAP, cx);
+                self.watch(ResourceType::SECRET, cx);
+            }
+            _ => {
+                let (nodes, pods, needed) = self.desired.counts();
+                tracing::debug!(resource = %ended, nodes, pods, needed, "received the whole list");
+            }
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self, effects: Vec<Effect>, cx: &mut Context<Self>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { node, change } if self.sessions.number(&node).is_some() => {
+                    self.outbox.push(&node, change);
+                }
+                Effect::Send { .. } => {}
+                Effect::Fetch(key) => self.fetch(key, cx),
+                Effect::ListPods(node) => self.list_pods(node, cx),
+                Effect::Settle(node) => self.settle(node, cx),
+                Effect::Check { node, held } => self.check(node, held, cx),
+            }
+        }
+        self.deliver(cx);
+    }
+
+    /// Tells a connected node the difference, once for each session, when all of it is known.
+    pub(crate) fn settle(&mut self, node: NodeName, cx: &mut Context<Self>) {
+        if !self.desired.is_complete(&node) {
+            return;
+        }
+        let Some(held) = self.sessions.take_unsettled(&node) else { return };
+        let effects = self.desired.settle(&node, held.as_deref());
+        tracing::debug!(%node, held = ?held.map(|held| held.len()), changes = effects.len(), "settled a node");
+        self.carry_out(effects, cx);
+    }
+
+    fn caller(&self, cx: &mut Context<Self>) -> Caller {
+        let deadline = Instant::now() + self.config.request_timeout;
+        self.api.caller(deadline, Self::seed(cx))
+    }
+
+    fn fetch(&mut self, key: ObjectKey, cx: &mut Context<Self>) {
+        if !self.desired.is_unknown(&key) {
+            return;
+        }
+        let (mut caller, me) = (self.caller(cx), cx.me());
+        cx.spawn(async move {
+            let answer = caller.get(&key).await;
+            if me.send(Fetched { key, answer }).await.is_err() {
+                tracing::debug!("the edge controller stopped while it read an object");
+            }
+        });
+    }
+
+    pub(crate) fn take_fetched(
+        &mut self,
+        key: ObjectKey,
+        answer: Result<Object, ApiStatus>,
+        cx: &mut Context<Self>,
+    ) {
+        let object = match answer {
+            Ok(object) => Some(object),
+            Err(status) if status.is_not_found() => None,
+            Err(status) => {
+                tracing::warn!(%key, %status, "cannot read what a pod needs; trying again");
+                cx.after(PAUSE, Again(Effect::Fetch(key)));
+                return;
+            }
+        };
+        let effects = self.desired.fetched(key, object);
+        self.carry_out(effects, cx);
+    }
+
+    fn list_pods(&mut self, node: NodeName, cx: &mut Context<Self>) {
+        if self.desired.is_complete(&node) {
+            return;
+        }
+        let (mut caller, me) = (self.caller(cx), cx.me());
+        cx.spawn(async move {
+            let answer = caller.pods_of(node.as_str()).await;
+            if me.send(PodsListed { node, answer }).await.is_err() {
+                tracing::debug!("the edge controller stopped while it read the pods of a node");
+            }
+        });
+    }
+
+    pub(crate) fn take_pods(
+        &mut self,
+        node: NodeName,
+        answer: Result<Vec<Object>, ApiStatus>,
+        cx: &mut Context<Self>,
+    ) {
+        match answer {
+            Ok(pods) => {
+                let keyed = |pod: Object| pod.key(ResourceType::POD).ok().map(|key| (key, pod));
+                let effects = self.desired.pods_listed(node, pods.into_iter().filter_map(keyed).collect());
+                self.carry_out(effects, cx);
+            }
+            Err(status) => {
+                tracing::warn!(%node, %status, "cannot read the pods of a node; trying again");
+                cx.after(PAUSE, Again(Effect::ListPods(node)));
+            }
+        }
+    }
+
+    /// Compares an object that a node holds, of a type that is not watched, with its newest state.
+    fn check(&mut self, node: NodeName, held: Held, cx: &mut Context<Self>) {
+        let Some(session) = self.sessions.number(&node) else { return };
+        if Kind::of(&held.key.resource).is_none() {
+            tracing::debug!(%node, key = %held.key, "a node holds an object of a type that is not served here");
+            return;
+        }
+        let (mut caller, me) = (self.caller(cx), cx.me());
+        cx.spawn(async move {
+            let change = match caller.get(&held.key).await {
+                Ok(object) if is_held(&held, &object) => return,
+                Ok(object) => ObjectChange { kind: ChangeKind::Update, key: held.key, object },
+                Err(status) if status.is_not_found() => match raw::tombstone(&held.key, held.uid.as_ref()) {
+                    Ok(object) => ObjectChange { kind: ChangeKind::Delete, key: held.key, object },
+                    Err(_) => return,
+                },
+                Err(status) => {
+                    tracing::debug!(%node, key = %held.key, %status, "cannot read what a node holds");
+                    return;
+                }
+            };
+            if me.send(Checked { node, session, change }).await.is_err() {
+                tracing::debug!("the edge controller stopped while it compared an object");
+            }
+        });
+    }
+
+    /// Hands the next parcel to the cloud hub, unless one is under way.
+    pub(crate) fn deliver(&mut self, cx: &mut Context<Self>) {
+        let Some(parcel) = self.outbox.take(|node| self.sessions.number(node)) else { return };
+        let (bus, me) = (cx.bus().clone(), cx.me());
+        cx.spawn(async move {
+            let Parcel { node, session, changes } = parcel;
+            let delivery = hand_over(&bus, &node, changes).await;
+            if me.send(Delivered { node, session, delivery }).await.is_err() {
+                tracing::debug!("the edge controller stopped while it told a node");
+            }
+        });
+    }
+
+    pub(crate) fn take_delivered(&mut self, delivered: Delivered, cx: &mut Context<Self>) {
+        let Delivered { node, session, delivery } = delivered;
+        match delivery {
+            Delivery::Done => self.outbox.arrived(),
+            Delivery::Refused(why) => {
+                self.outbox.arrived();
+                if self.sessions.end(&node, session) {
+                    tracing::debug!(%node, %why, "a node is told no more until it connects");
+                    self.outbox.clear(&node);
+                }
+            }
+            Delivery::Failed(left) => {
+                if self.sessions.number(&node) == Some(session) {
+                    self.outbox.put_back(&node, left);
+                }
+                cx.after(PAUSE, GoOn);
+                return;
+            }
+        }
+        self.deliver(cx);
+    }
+}
+
+async fn hand_over(bus: &Bus, node: &NodeName, changes: Vec<ObjectChange>) -> Delivery {
+    let mut changes = std::collections::VecDeque::from(changes);
+    while let Some(change) = changes.front().cloned() {
+        let send = SendToNode { node: node.clone(), change };
+        match bus.to(group::CLOUDHUB).ask(send).within(SEND).await {
+            Ok(Ok(())) => {
+                changes.pop_front();
+            }
+            Ok(Err(refused)) => return Delivery::Refused(refused),
+            Err(error) => {
+                tracing::warn!(%node, %error, "the cloud hub took no change; trying again");
+                return Delivery::Failed(changes.into());
+            }
+        }
+    }
+    Delivery::Done
+}
+
+fn is_held(held: &Held, newest: &Object) -> bool {
+    let number_held = held.resource_version.as_ref().and_then(ResourceVersion::number);
+    let number = newest.resource_version().and_then(|version| version.number());
+    held.uid.is_some() && held.uid == newest.uid() && number_held.is_some() && number_held >= number
+}
