@@ -234,3 +234,6 @@ impl Handler<SendToNode> for CloudHub {
         Ok(Err(SendRefused::QueueFull))
     }
 }
+
+#[cfg(test)]
+mod tests;

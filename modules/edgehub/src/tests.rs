@@ -21,6 +21,9 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Changes that the store was asked to keep and has not kept.
+type Keeping = Rc<RefCell<Vec<Responder<Result<(), MetaError>>>>>;
+
 /// The cloud's side: what listens, and each connection that came.
 struct Cloud {
     network: MemoryNetwork,
@@ -194,7 +197,7 @@ async fn a_store_that_fails_leaves_the_inventory_open() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_change_is_acknowledged_once_it_is_on_disk_and_refused_if_it_cannot_be() {
     let mut cloud = Cloud::start().await;
-    let waiting: Rc<RefCell<Vec<Responder<Result<(), MetaError>>>>> = Rc::default();
+    let waiting = Keeping::default();
     let keeping = Rc::clone(&waiting);
     let probe = cloud
         .probe(CodecChoice::Native)
@@ -222,7 +225,7 @@ async fn a_change_is_acknowledged_once_it_is_on_disk_and_refused_if_it_cannot_be
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn states_of_one_object_are_kept_in_order_and_the_newest_wins() {
     let mut cloud = Cloud::start().await;
-    let waiting: Rc<RefCell<Vec<Responder<Result<(), MetaError>>>>> = Rc::default();
+    let waiting = Keeping::default();
     let keeping = Rc::clone(&waiting);
     let probe = cloud
         .probe(CodecChoice::Native)

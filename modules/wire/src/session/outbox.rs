@@ -137,10 +137,12 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
     /// push or an acknowledgement.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        let resend = self.in_flight.values().map(|message| message.due);
-        let has_room = self.in_flight.len() < self.limits.window;
-        let waiting = self.waiting.iter().filter(|(key, _)| has_room && !self.keys_in_flight.contains(key));
-        resend.chain(waiting.map(|(_, waiting)| waiting.not_before)).min()
+        let resend = self.in_flight.values().map(|message| message.due).min();
+        if self.in_flight.len() >= self.limits.window {
+            return resend;
+        }
+        let free = self.waiting.iter().filter(|(key, _)| !self.keys_in_flight.contains(key));
+        free.map(|(_, waiting)| waiting.not_before).chain(resend).min()
     }
 
     /// Returns how many keys wait.
