@@ -228,15 +228,19 @@ impl<M: Module> Value<'_, M> {
         self.core.set_state(self.id, ModuleState::Running);
         self.core.record(self.id, self.id, "", EventKind::Started);
         let mut budget = BUDGET;
+        let mut timers_first = true;
         loop {
-            // With a fresh budget timers come first, so that a full mailbox cannot starve them.
-            match poll_fn(|cx| self.poll_next(cx, budget == BUDGET)).await {
-                Next::Message(parcel) => self.handle(parcel, EventKind::Handling).await?,
-                Next::Timer(parcel) => self.handle(parcel, EventKind::Timer).await?,
+            let is_timer = match poll_fn(|cx| self.poll_next(cx, timers_first)).await {
+                Next::Message(parcel) => self.handle(parcel, EventKind::Handling).await.map(|()| false)?,
+                Next::Timer(parcel) => self.handle(parcel, EventKind::Timer).await.map(|()| true)?,
                 Next::Stop => break,
-            }
+            };
             budget -= 1;
-            if self.progress.take_waited() {
+            let waited = self.progress.take_waited();
+            // A full mailbox leaves the next turn to the timers after a message that waited and when
+            // the budget is spent; a timer, slower than its period perhaps, leaves it to the mailbox.
+            timers_first = !is_timer && (waited || budget == 0);
+            if waited {
                 budget = BUDGET;
             } else if budget == 0 {
                 budget = BUDGET;
