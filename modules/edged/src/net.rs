@@ -1,6 +1,5 @@
 //! Names and addresses of a pod: host name, `/etc/hosts`, `/etc/resolv.conf`.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::pod::Pod;
@@ -61,7 +60,7 @@ fn aliases(pod: &Pod) -> String {
     }
     let mut text = "\n# Entries added by HostAliases.\n".to_owned();
     for alias in &pod.spec.host_aliases {
-        let _ = writeln!(text, "{}\t{}", alias.ip, alias.hostnames.join("\t"));
+        text.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.join("\t")));
     }
     text
 }

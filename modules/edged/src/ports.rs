@@ -3,6 +3,7 @@
 //! a remote one does.
 
 mod files;
+mod held;
 mod node;
 mod runtime;
 
@@ -12,13 +13,13 @@ pub use files::{
     EmptyDir, FileError, HostPathKind, LogQuery, Medium, PodDir, PodFiles, VolumeFile, VolumeKind,
     VolumeOwner,
 };
+pub use held::{Container, ContainerState, Exit, Sandbox, SandboxState};
 pub use node::{HttpProbe, NodeFacts, NodeInfo, NodeUsage, ProbeScheme, Prober};
 pub use runtime::{
-    Capabilities, Container, ContainerId, ContainerSecurity, ContainerSpec, ContainerState, DnsConfig,
-    EnvVar, ExecOutput, Exit, Image, ImageCredentials, ImageId, IpcMode, Mount, NetworkMode, PidMode,
-    PodIdentity, PortMapping, PortProtocol, Propagation, Resources, Runtime, RuntimeCondition, RuntimeError,
-    RuntimeStatus, RuntimeVersion, Sandbox, SandboxId, SandboxNamespaces, SandboxSecurity, SandboxSpec,
-    SandboxState, Seccomp,
+    Capabilities, ContainerId, ContainerSecurity, ContainerSpec, DnsConfig, EnvVar, ExecOutput, Image,
+    ImageCredentials, ImageId, IpcMode, Mount, NetworkMode, PidMode, PodIdentity, PortMapping, PortProtocol,
+    Propagation, Resources, Runtime, RuntimeCondition, RuntimeError, RuntimeStatus, RuntimeVersion,
+    SandboxId, SandboxNamespaces, SandboxSecurity, SandboxSpec, Seccomp,
 };
 
 /// All that edged is given when it is built.

@@ -170,7 +170,7 @@ fn a_dead_sandbox_is_replaced_with_all_that_ran_in_it() {
     let stop = Action::StopSandbox(SandboxId::new("s0"));
     let again = Action::RunSandbox { attempt: 1 };
     check(one("Always"), dead(vec![running("c", 0)]), &[stop.clone(), again.clone()]);
-    check(one("Always"), dead(vec![exited("c", 0, 0)]), &[again.clone()]);
+    check(one("Always"), dead(vec![exited("c", 0, 0)]), std::slice::from_ref(&again));
     check(one("OnFailure"), dead(vec![exited("c", 0, 0)]), &[]);
     check(one("Never"), dead(vec![exited("c", 0, 1)]), &[]);
     check(one("Never"), dead(vec![]), &[again]);
