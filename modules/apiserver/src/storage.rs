@@ -108,11 +108,14 @@ struct Pending {
     outcome: Outcome,
 }
 
+/// A state that is not durable yet, `None` for a removal, and the version of its write.
+type Staged = (u64, Option<Arc<Stored>>);
+
 #[derive(Debug)]
 struct State {
     resources: BTreeMap<Space, Resource>,
     /// Newest states that are not durable yet, with the version of the write.
-    staged: BTreeMap<(Space, Key), (u64, Option<Arc<Stored>>)>,
+    staged: BTreeMap<(Space, Key), Staged>,
     pending: VecDeque<Pending>,
     /// Keys whose record in the store may differ from the durable state.
     dirty: BTreeSet<(Space, Key)>,
@@ -130,7 +133,6 @@ struct State {
 pub(crate) struct Storage {
     store: SharedStore,
     state: Mutex<State>,
-    durable: watch::Sender<u64>,
     submitted: watch::Sender<u64>,
 }
 
@@ -171,12 +173,7 @@ impl Storage {
             *resource =
                 Resource { objects: std::mem::take(&mut resource.objects), ..Resource::new(version, limits) };
         }
-        Ok(Self {
-            store,
-            state: Mutex::new(state),
-            durable: watch::Sender::new(version),
-            submitted: watch::Sender::new(0),
-        })
+        Ok(Self { store, state: Mutex::new(state), submitted: watch::Sender::new(0) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -188,11 +185,6 @@ impl Storage {
     /// Returns the version of the latest durable state.
     pub(crate) fn version(&self) -> u64 {
         self.lock().version_durable
-    }
-
-    /// Watches the version of the latest durable state.
-    pub(crate) fn durable_versions(&self) -> watch::Receiver<u64> {
-        self.durable.subscribe()
     }
 
     pub(crate) fn get(&self, space: &str, key: &Key) -> Option<Arc<Stored>> {
@@ -381,9 +373,6 @@ impl Storage {
                 state.publish(&pending);
                 // Every waiter checks the outcome; a second setting cannot happen.
                 drop(pending.outcome.set(Ok(())));
-                let version = state.version_durable;
-                drop(state);
-                self.durable.send_replace(version);
             }
             Err(error) => {
                 tracing::error!(%error, "the store refused a write: all writes that wait for it fail");

@@ -121,6 +121,8 @@ pub(crate) fn insert(
     schema::prepare(resource, None, &mut value, "");
     schema::default(&call.registry, resource, &mut value);
     admission::create(call, resource, namespace, transaction, &mut value)?;
+    // What was added has defaults too.
+    schema::default(&call.registry, resource, &mut value);
     let errors = schema::validate(&call.registry, resource, None, &value, "");
     if !errors.is_empty() {
         return Err(ApiError::of_status(errors.status(resource, &name)));

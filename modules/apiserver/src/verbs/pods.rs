@@ -78,8 +78,12 @@ fn mount_token(call: &Call, spec: &mut Value) {
     let name = name.unwrap_or_else(|| format!("kube-api-access-{}", call.server.new_suffix()));
     let mut mounted = false;
     for list in ["initContainers", "containers"] {
-        for container in
-            spec[list].as_array_mut().into_iter().flatten().filter(|container| container.is_object())
+        for container in spec
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter(|container| container.is_object())
         {
             let mounts = container["volumeMounts"].as_array();
             if mounts.into_iter().flatten().any(|mount| mount["mountPath"] == TOKEN_PATH) {

@@ -73,7 +73,7 @@ fn inherit(before: &Value, service: &mut Value) {
         }
     }
     let known = before["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
+    for port in service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
         let same = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
         let node_port = known.iter().find(same).map(|other| other["nodePort"].clone());
         if let (true, Some(node_port @ Value::Number(_))) =
@@ -124,7 +124,8 @@ fn give_node_ports(
     spec: &mut Value,
     mut taken: BTreeSet<u32>,
 ) -> Result<(), ApiError> {
-    for (index, port) in spec["ports"].as_array_mut().into_iter().flatten().enumerate() {
+    for (index, port) in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
+    {
         let given =
             port["nodePort"].as_u64().and_then(|port| u32::try_from(port).ok()).filter(|port| *port != 0);
         let chosen = match given {

@@ -147,8 +147,9 @@ pub(crate) fn finish(
     subresource: &str,
 ) -> Result<(), ApiError> {
     let resource = &wanted.resource;
-    schema::prepare(resource, Some(before), new, subresource);
+    // Defaults first: what a writer leaves out is no change, and no new generation.
     schema::default(&call.registry, resource, new);
+    schema::prepare(resource, Some(before), new, subresource);
     admission::update(call, resource, transaction, before, new, subresource)?;
     if old.deleting {
         let added = meta::finalizers(new).into_iter().find(|name| !old.finalizers.contains(name));

@@ -1,11 +1,9 @@
 //! What happens to objects without a request.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Cluster, MAPS, PODS, config_map, pod};
 use apiserver::Upkeep;
-use common::{Cluster, MAPS, PODS, config_map, pod};
 use serde_json::{Value, json};
 
 async fn maintain(cluster: &Cluster) {

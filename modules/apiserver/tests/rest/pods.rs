@@ -1,12 +1,10 @@
 //! Pods: what is added to them, binding, graceful deletion, eviction, logs, status.
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 
+use crate::common::{Cluster, PODS, pod};
 use apiserver::NodeLogs;
 use bytes::Bytes;
-use common::{Cluster, PODS, pod};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocol::NodeName;

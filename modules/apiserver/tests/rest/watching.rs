@@ -1,8 +1,6 @@
 //! Watches, and the rules of resource versions.
 
-mod common;
-
-use common::{Cluster, MAPS, config_map};
+use crate::common::{Cluster, MAPS, config_map};
 use serde_json::{Value, json};
 
 async fn list_version(cluster: &Cluster) -> String {

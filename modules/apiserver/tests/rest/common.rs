@@ -1,7 +1,5 @@
 //! A server over a store in memory, called in-process.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -16,14 +14,14 @@ use store::MemoryStore;
 
 /// A clock that stands until it is moved.
 #[derive(Debug, Clone)]
-pub struct TestClock(Arc<AtomicU64>);
+pub(crate) struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(AtomicU64::new(1_700_000_000)))
     }
 
-    pub fn advance(&self, seconds: u64) {
+    pub(crate) fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::Relaxed);
     }
 }
@@ -34,13 +32,13 @@ impl Clock for TestClock {
     }
 }
 
-pub struct Cluster {
-    pub server: ApiServer,
-    pub store: MemoryStore,
-    pub clock: TestClock,
+pub(crate) struct Cluster {
+    pub(crate) server: ApiServer,
+    pub(crate) store: MemoryStore,
+    pub(crate) clock: TestClock,
 }
 
-pub fn options(clock: &TestClock, seed: u64) -> Options {
+pub(crate) fn options(clock: &TestClock, seed: u64) -> Options {
     let mut options = Options::new(Arc::new(clock.clone()), seed, SigningKey::new([7; 32]));
     options.ca_certificate = "-----BEGIN CERTIFICATE-----\n".to_owned();
     options.tokens = vec![StaticToken {
@@ -51,11 +49,11 @@ pub fn options(clock: &TestClock, seed: u64) -> Options {
 }
 
 impl Cluster {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let (store, clock) = (MemoryStore::new(), TestClock::new());
         let mut options = options(&clock, 1);
         change(&mut options);
@@ -64,18 +62,18 @@ impl Cluster {
     }
 
     /// Ends the process and starts it again over what was durable.
-    pub async fn crash(self) -> Self {
+    pub(crate) async fn crash(self) -> Self {
         let store = self.store.crash();
         let options = options(&self.clock, 2);
         let server = ApiServer::open(Arc::new(store.clone()), options).await.expect("the store opens again");
         Self { server, store, clock: self.clock }
     }
 
-    pub async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         self.send_as(Identity::admin(), method, path, "application/json", body).await
     }
 
-    pub async fn patch(&self, path: &str, kind: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn patch(&self, path: &str, kind: &str, body: Value) -> (u16, Value) {
         let kind = match kind {
             "apply" => "application/apply-patch+yaml".to_owned(),
             "json" => "application/json-patch+json".to_owned(),
@@ -84,7 +82,7 @@ impl Cluster {
         self.send_as(Identity::admin(), "PATCH", path, &kind, body).await
     }
 
-    pub async fn send_as(
+    pub(crate) async fn send_as(
         &self,
         identity: Identity,
         method: &str,
@@ -98,23 +96,23 @@ impl Cluster {
         read(self.server.answer(request).await).await
     }
 
-    pub async fn raw(&self, request: Request<Full<Bytes>>) -> Response<ResponseBody> {
+    pub(crate) async fn raw(&self, request: Request<Full<Bytes>>) -> Response<ResponseBody> {
         self.server.answer(request).await
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let (code, value) = self.send("GET", path, Value::Null).await;
         assert_eq!(code, 200, "GET {path}: {value}");
         value
     }
 
-    pub async fn create(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn create(&self, path: &str, body: Value) -> Value {
         let (code, value) = self.send("POST", path, body).await;
         assert_eq!(code, 201, "POST {path}: {value}");
         value
     }
 
-    pub async fn watch(&self, path: &str) -> Watch {
+    pub(crate) async fn watch(&self, path: &str) -> Watch {
         let mut request = request("GET", path, "", String::new());
         request.extensions_mut().insert(Identity::admin());
         let response = self.server.answer(request).await;
@@ -123,7 +121,7 @@ impl Cluster {
     }
 }
 
-pub fn request(method: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     let mut request = Request::builder().method(method).uri(path);
     if !kind.is_empty() {
         request = request.header("content-type", kind);
@@ -131,7 +129,7 @@ pub fn request(method: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> 
     request.body(Full::new(body.into())).expect("the request is well formed")
 }
 
-pub async fn read(response: Response<ResponseBody>) -> (u16, Value) {
+pub(crate) async fn read(response: Response<ResponseBody>) -> (u16, Value) {
     let code = response.status().as_u16();
     let body = response.into_body().collect().await.expect("a body cannot fail").to_bytes();
     let value = serde_json::from_slice(&body)
@@ -140,14 +138,14 @@ pub async fn read(response: Response<ResponseBody>) -> (u16, Value) {
 }
 
 /// An open watch.
-pub struct Watch {
+pub(crate) struct Watch {
     body: ResponseBody,
     lines: Vec<Value>,
 }
 
 impl Watch {
     /// Returns the next event, or `None` when the watch ends.
-    pub async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         while self.lines.is_empty() {
             let frame = self.body.frame().await?.expect("a body cannot fail");
             let data = frame.into_data().expect("a watch has no trailers");
@@ -159,7 +157,7 @@ impl Watch {
     }
 
     /// Returns the next event as `TYPE name`.
-    pub async fn step(&mut self) -> String {
+    pub(crate) async fn step(&mut self) -> String {
         match self.next().await {
             Some(event) => format!(
                 "{} {}",
@@ -171,14 +169,14 @@ impl Watch {
     }
 }
 
-pub fn config_map(name: &str) -> Value {
+pub(crate) fn config_map(name: &str) -> Value {
     serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "v"}})
 }
 
-pub fn pod(name: &str) -> Value {
+pub(crate) fn pod(name: &str) -> Value {
     serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
         "spec": {"containers": [{"name": "main", "image": "busybox"}]}})
 }
 
-pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-pub const PODS: &str = "/api/v1/namespaces/default/pods";
+pub(crate) const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";

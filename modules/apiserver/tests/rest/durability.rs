@@ -1,10 +1,8 @@
 //! What a crash and a full disk do.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Cluster, MAPS, config_map};
+use crate::common::{Cluster, MAPS, config_map};
 use serde_json::{Value, json};
 use store::Fault;
 
@@ -83,7 +81,7 @@ async fn a_corrupt_record_is_a_clear_error_at_the_start() {
     cluster.create(MAPS, config_map("a")).await;
     let store = cluster.store.crash();
     store.corrupt("apiserver-objects", b"core/configmaps\0default\0a");
-    let options = common::options(&cluster.clock, 3);
+    let options = crate::common::options(&cluster.clock, 3);
     let refused = apiserver::ApiServer::open(std::sync::Arc::new(store), options).await;
     let error = refused.map(drop).expect_err("the record is corrupt");
     assert_eq!(error.to_string(), "the API server's objects could not be read");

@@ -1,9 +1,7 @@
 //! Custom resource definitions and their objects.
 
-mod common;
-
+use crate::common::{Cluster, MAPS, config_map};
 use apiserver::Upkeep;
-use common::{Cluster, MAPS, config_map};
 use serde_json::{Value, json};
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";

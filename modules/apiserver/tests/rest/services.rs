@@ -1,8 +1,6 @@
 //! Addresses and ports of services.
 
-mod common;
-
-use common::Cluster;
+use crate::common::Cluster;
 use serde_json::{Value, json};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";

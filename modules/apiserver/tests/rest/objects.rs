@@ -1,8 +1,6 @@
 //! Creating, reading, changing and deleting single objects.
 
-mod common;
-
-use common::{Cluster, MAPS, config_map};
+use crate::common::{Cluster, MAPS, config_map};
 use serde_json::{Value, json};
 
 #[tokio::test]

@@ -1,11 +1,9 @@
 //! The server as kube-rs sees it, in-process.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::Cluster;
 use apiserver::Identity;
-use common::Cluster;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, ObjectReference, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
@@ -21,7 +19,7 @@ fn client(cluster: &Cluster) -> Client {
 }
 
 fn config_map(name: &str) -> ConfigMap {
-    serde_json::from_value(common::config_map(name)).expect("it is a config map")
+    serde_json::from_value(crate::common::config_map(name)).expect("it is a config map")
 }
 
 #[tokio::test]
@@ -87,13 +85,11 @@ async fn a_watcher_recovers_when_its_version_is_forgotten() {
     let all = async {
         let mut seen = std::collections::BTreeSet::new();
         while seen.len() < 20 {
-            match events.next().await.expect("a watcher never ends") {
-                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
-                    if object.name_any().starts_with("m-") {
-                        seen.insert(object.name_any());
-                    }
-                }
-                Ok(_) | Err(_) => {}
+            let event = events.next().await.expect("a watcher never ends");
+            if let Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) = event
+                && object.name_any().starts_with("m-")
+            {
+                seen.insert(object.name_any());
             }
         }
     };
@@ -106,7 +102,7 @@ async fn a_plain_watch_shows_additions_changes_and_deletions() {
     let pods: Api<Pod> = Api::default_namespaced(client(&cluster));
     let version = pods.list(&ListParams::default()).await.expect("it lists").metadata.resource_version;
     let version = version.expect("a list has a version");
-    let pod: Pod = serde_json::from_value(common::pod("a")).expect("it is a pod");
+    let pod: Pod = serde_json::from_value(crate::common::pod("a")).expect("it is a pod");
     pods.create(&PostParams::default(), &pod).await.expect("it is created");
     let status = json!({"status": {"phase": "Running"}});
     pods.patch_status("a", &PatchParams::default(), &Patch::Strategic(status)).await.expect("it is patched");

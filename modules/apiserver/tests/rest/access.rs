@@ -1,9 +1,7 @@
 //! Who may do what, and how the server knows who asks.
 
-mod common;
-
+use crate::common::{Cluster, MAPS, PODS, config_map, pod, read, request};
 use apiserver::Identity;
-use common::{Cluster, MAPS, PODS, config_map, pod, read, request};
 use serde_json::{Value, json};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";

@@ -1,0 +1,12 @@
+//! The REST API as clients see it, called in-process over a store in memory.
+
+mod access;
+mod common;
+mod custom;
+mod durability;
+mod kube_rs;
+mod lifecycle;
+mod objects;
+mod pods;
+mod services;
+mod watching;
