@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use beehive::section::nearest;
+
 use crate::keys::{KeyInfo, Keys, Kind};
-use crate::nearest::nearest;
 use crate::problem::{Origin, Problem};
 use crate::yaml::{Key, Node, Tree, parse_value};
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use beehive::Catalog;
+use beehive::section::{FieldTree, nearest};
+
 use crate::Process;
-use crate::nearest::nearest;
 use crate::yaml::{Node, Tree};
 
 const CLOUDCORE: &str = include_str!("keys/cloudcore.txt");
@@ -136,6 +138,32 @@ pub struct ModuleKeys {
     pub section: String,
     /// The paths of the keys that it acts on, dotted, relative to the section.
     pub fields: Vec<String>,
+}
+
+impl ModuleKeys {
+    /// Returns what the modules of a catalog read.
+    #[must_use]
+    pub fn of_catalog(catalog: &Catalog) -> Vec<Self> {
+        let entries = catalog.entries();
+        let keys = entries.iter().map(|entry| {
+            let mut fields = Vec::new();
+            list_fields("", entry.fields(), &mut fields);
+            Self { section: entry.section.to_owned(), fields }
+        });
+        keys.collect()
+    }
+}
+
+fn list_fields(path: &str, tree: &FieldTree, found: &mut Vec<String>) {
+    match tree {
+        FieldTree::Struct(fields) if !fields.is_empty() => {
+            for (name, below) in fields {
+                list_fields(&join(path, name), below, found);
+            }
+        }
+        _ if path.is_empty() => {}
+        _ => found.push(path.to_owned()),
+    }
 }
 
 /// All keys of a process.

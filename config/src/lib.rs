@@ -1,5 +1,5 @@
-//! Configuration of cloudcore and edgecore: KubeEdge's files as they are, Beehive's own keys, and
-//! overrides from the environment.
+//! How cloudcore and edgecore are configured and started: KubeEdge's files as they are, Beehive's
+//! own keys, overrides from the environment, and what all mains have in common.
 //!
 //! - A key that some KubeEdge version knew and that does nothing here is accepted and told once.
 //! - A key that nobody knows is a problem that names the nearest one known. All problems are
@@ -8,24 +8,30 @@
 
 mod args;
 mod check;
+mod entropy;
 mod environment;
 mod keys;
 mod layers;
 mod load;
-mod nearest;
+mod logging;
 mod notice;
 mod problem;
+mod sections;
 mod settings;
 mod shipped;
+mod start;
 mod yaml;
 
 pub use args::ProcessArgs;
+pub use entropy::{random_bytes, random_seed};
 pub use environment::{PREFIX, environment};
 pub use keys::ModuleKeys;
 pub use load::{Loaded, load, read_file};
+pub use logging::start_logging;
 pub use notice::Notices;
 pub use problem::{ConfigError, Origin, Problem};
 pub use settings::{ApiServerSettings, LogFormat, LogLevel, Settings};
+pub use start::{Ending, asked_to_end, report, run, start};
 
 /// The process that a configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
