@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The tables of built-in types.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 21] = [
     include_str!("fields/meta.txt"),
     include_str!("fields/core.txt"),
     include_str!("fields/apps.txt"),
@@ -25,6 +25,7 @@ const TABLES: [&str; 20] = [
     include_str!("fields/policy.txt"),
     include_str!("fields/rbac.txt"),
     include_str!("fields/scheduling.txt"),
+    include_str!("fields/scheduling_v1alpha3.txt"),
     include_str!("fields/storage.txt"),
     include_str!("fields/admissionregistration.txt"),
     include_str!("fields/apiextensions.txt"),
