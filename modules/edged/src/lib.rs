@@ -48,6 +48,7 @@ pub use ports::EdgedPorts;
 
 use crate::observed::Observed;
 use crate::shell::doors::Doors;
+use crate::shell::slot::Wanted;
 use crate::shell::{Clock, NodeState, Shared, boot, housekeeping, registrar, view};
 
 /// How often edged takes the time of day from the bus.
@@ -105,14 +106,8 @@ impl Module for Edged {
         let node = NodeState::new(&name, &self.config);
         let doors = Doors::new(cx.bus().clone());
         let (shared, events) = Shared::new(name, self.config.clone(), self.ports.clone(), doors, clock, node);
-        let machine = registrar::look(&shared, &facts).await;
-        registrar::remember(&shared, &machine);
-        if node::is_hollow(&machine) {
-            tracing::warn!(node = %shared.name, "the hollow runtime is in use: no container on this node is real");
-        } else {
-            let runtime = machine.runtime.as_ref().map(ToString::to_string).unwrap_or_default();
-            tracing::info!(node = %shared.name, %runtime, "edged starts");
-        }
+        registrar::remember(&shared, &facts);
+        tracing::info!(node = %shared.name, "edged starts");
         cx.spawn(view::run(Rc::clone(&shared)));
         cx.spawn(boot::workers(Rc::clone(&shared)));
         cx.spawn(boot::first_listing(Rc::clone(&shared)));
@@ -168,7 +163,12 @@ impl Defer<ReadPodLog> for Edged {
 }
 
 async fn read_log(shared: &Shared, request: &ReadPodLog) -> Result<LogStream, LogError> {
-    let slot = shared.pods.borrow().values().find(|slot| slot.is(&request.namespace, &request.pod)).cloned();
+    let slot = {
+        let pods = shared.pods.borrow();
+        // While one pod of this name ends at once, another may have begun.
+        let named = pods.values().filter(|slot| slot.is(&request.namespace, &request.pod));
+        named.max_by_key(|slot| slot.wanted() != Wanted::Gone).cloned()
+    };
     let slot = slot.ok_or_else(|| {
         LogError::NotFound(format!(
             "pod {:?} in namespace {:?} is not on this node",

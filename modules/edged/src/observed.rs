@@ -167,6 +167,28 @@ pub fn sort(sandboxes: &mut [Sandbox]) {
     sandboxes.sort_by(|a, b| (b.pod.attempt, b.created_at, &b.id).cmp(&(a.pod.attempt, a.created_at, &a.id)));
 }
 
+/// Takes up what the API says that probes have found of containers which still run, so that a
+/// restart of edged makes no ready container unready.
+#[must_use]
+pub fn known_probes(pod: &Pod, observed: Observed<'_>, runtime: &str) -> BTreeMap<ContainerId, ProbeResults> {
+    let mut results = BTreeMap::new();
+    for list in ["containerStatuses", "initContainerStatuses"] {
+        let statuses = pod.status.get(list).and_then(serde_json::Value::as_array);
+        for status in statuses.into_iter().flatten() {
+            let held = observed.containers().map(|(_, held)| &held.id).find(|id| {
+                status.get("containerID").and_then(serde_json::Value::as_str)
+                    == Some(format!("{runtime}://{id}").as_str())
+            });
+            let is = |key: &str| status.get(key).and_then(serde_json::Value::as_bool).unwrap_or(false);
+            if let Some(id) = held {
+                let found = ProbeResults { started: is("started"), ready: is("ready"), fatal: None };
+                results.insert(id.clone(), found);
+            }
+        }
+    }
+    results
+}
+
 /// Finds the containers that the API says have run and that the runtime does not have.
 #[must_use]
 pub fn lost(pod: &Pod, observed: Observed<'_>, now: SystemTime) -> BTreeMap<String, (u32, Exit)> {

@@ -1,3 +1,4 @@
+mod recovery;
 mod world;
 
 use std::sync::Arc;
@@ -87,107 +88,6 @@ fn the_node_registers_and_stays_alive() {
         world.outside.borrow_mut().api.remove("node");
         pass(&edged, 320).await;
         assert!(world.outside.borrow().api.contains_key("node"), "a node that was deleted registers again");
-        edged.stop().await;
-    });
-}
-
-#[test]
-fn a_broken_runtime_makes_the_node_not_ready_and_touches_no_pod() {
-    run(async {
-        let world = World::new();
-        let edged = world.start().await;
-        tell(&edged, world.put_pod("a", "u1", one(), json!({}))).await;
-        pass(&edged, 3).await;
-        let before = world.container_ids().await;
-        world.broken.store(true, Ordering::Relaxed);
-        pass(&edged, 15).await;
-        let node = world.outside.borrow().api["node"].value().expect("JSON");
-        assert_eq!(condition(&node["status"], "Ready")["status"], "False");
-        world.broken.store(false, Ordering::Relaxed);
-        pass(&edged, 15).await;
-        let node = world.outside.borrow().api["node"].value().expect("JSON");
-        assert_eq!(condition(&node["status"], "Ready")["status"], "True");
-        assert_eq!(world.container_ids().await, before);
-        edged.stop().await;
-    });
-}
-
-#[test]
-fn a_restarted_edged_finds_its_pods_with_the_cloud_away() {
-    run(async {
-        let world = World::new();
-        let edged = world.start().await;
-        for name in ["a", "b", "c"] {
-            tell(&edged, world.put_pod(name, &format!("u-{name}"), one(), json!({}))).await;
-        }
-        pass(&edged, 3).await;
-        let before = world.container_ids().await;
-        assert_eq!(before.len(), 3);
-        edged.stop().await;
-        world.outside.borrow_mut().connected = false;
-        let edged = world.start().await;
-        pass(&edged, 120).await;
-        assert_eq!(world.container_ids().await, before, "nothing was started twice or removed");
-        world.connect(&edged, true).await;
-        pass(&edged, 60).await;
-        assert_eq!(world.container_ids().await, before);
-        assert_eq!(world.status("pod default/b")["phase"], "Running");
-        edged.stop().await;
-    });
-}
-
-#[test]
-fn pods_start_from_the_store_with_the_cloud_away_and_are_shown_later() {
-    run(async {
-        let world = World::new();
-        world.outside.borrow_mut().connected = false;
-        world.put_pod("a", "u1", one(), json!({}));
-        let edged = world.start().await;
-        pass(&edged, 10).await;
-        assert_eq!(world.container_ids().await.len(), 1);
-        assert_eq!(world.status("pod default/a")["phase"], "Pending");
-        world.connect(&edged, true).await;
-        pass(&edged, 2).await;
-        assert_eq!(world.status("pod default/a")["phase"], "Running");
-        edged.stop().await;
-    });
-}
-
-#[test]
-fn a_broken_store_is_no_reason_to_remove_anything() {
-    run(async {
-        let world = World::new();
-        let edged = world.start().await;
-        tell(&edged, world.put_pod("a", "u1", one(), json!({}))).await;
-        pass(&edged, 3).await;
-        edged.stop().await;
-        let before = world.container_ids().await;
-        world.outside.borrow_mut().store_is_broken = true;
-        world.outside.borrow_mut().api.clear();
-        let edged = world.start().await;
-        pass(&edged, 300).await;
-        assert_eq!(world.container_ids().await, before);
-        edged.stop().await;
-    });
-}
-
-#[test]
-fn what_belongs_to_no_pod_goes_once_the_api_says_so() {
-    run(async {
-        let world = World::new();
-        let edged = world.start().await;
-        tell(&edged, world.put_pod("a", "u1", one(), json!({}))).await;
-        pass(&edged, 3).await;
-        edged.stop().await;
-        world.delete("pod default/a");
-        world.outside.borrow_mut().connected = false;
-        let edged = world.start().await;
-        pass(&edged, 300).await;
-        assert_eq!(world.container_ids().await.len(), 1, "without the cloud it cannot be known");
-        world.connect(&edged, true).await;
-        pass(&edged, 40).await;
-        assert_eq!(world.sandboxes().await.len(), 0);
-        assert_eq!(world.files.hosts("u1"), None);
         edged.stop().await;
     });
 }
@@ -289,29 +189,6 @@ fn a_deleted_pod_ends_gracefully_and_leaves_nothing() {
         tell(&edged, world.delete("pod default/a")).await;
         pass(&edged, 60).await;
         assert_eq!(world.count(is_delete), 1);
-        edged.stop().await;
-    });
-}
-
-#[test]
-fn a_deletion_is_finished_when_the_cloud_comes_back() {
-    run(async {
-        let world = World::new();
-        let edged = world.start().await;
-        tell(&edged, world.put_pod("a", "u1", one(), json!({}))).await;
-        pass(&edged, 3).await;
-        let change = world.begin_deletion("pod default/a", 1);
-        world.connect(&edged, false).await;
-        tell(&edged, change).await;
-        pass(&edged, 30).await;
-        assert_eq!(world.sandboxes().await.len(), 0);
-        assert_eq!(world.count(is_delete), 0);
-        edged.stop().await;
-        let edged = world.start().await;
-        world.connect(&edged, true).await;
-        pass(&edged, 30).await;
-        assert_eq!(world.count(is_delete), 1);
-        assert_eq!(world.status("pod default/a"), Value::Null);
         edged.stop().await;
     });
 }

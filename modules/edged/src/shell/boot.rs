@@ -9,7 +9,7 @@ use protocol::{ChangeKind, Object, ObjectChange, ResourceType};
 
 use crate::data::{DataKind, DataRef};
 use crate::pod::Pod;
-use crate::shell::slot::Slot;
+use crate::shell::slot::{Slot, Wanted, version};
 use crate::shell::{Shared, worker};
 
 const RETRY: Duration = Duration::from_secs(1);
@@ -95,12 +95,12 @@ pub(crate) fn apply_pod(shared: &Shared, object: &Object) {
         slot.update(pod);
         return;
     }
-    // The same name with another uid is another pod: the one before it is gone.
-    for slot in shared.pods.borrow().values() {
-        let held = slot.pod();
-        if held.name == pod.name && held.namespace == pod.namespace {
-            slot.is_gone();
+    // The same name with another uid is another pod: the older one of them is gone.
+    for slot in shared.pods.borrow().values().filter(|slot| slot.is(&pod.namespace, &pod.name)) {
+        if slot.wanted() != Wanted::Gone && version(&slot.pod()) > version(&pod) {
+            return;
         }
+        slot.is_gone();
     }
     tracing::info!(pod = %pod.name, namespace = %pod.namespace, uid = %pod.uid, "a pod arrived");
     let uid = pod.uid.clone();

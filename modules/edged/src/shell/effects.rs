@@ -117,7 +117,6 @@ async fn start_container(shared: &Shared, slot: &Slot, pod: &Pod, name: &str, at
             let mut memory = slot.memory.borrow_mut();
             memory.waiting.remove(name);
             memory.setups.remove(name);
-            memory.lost.remove(name);
         }
         Err(refusal) => {
             tracing::warn!(pod = %pod.name, namespace = %pod.namespace, container = name,

@@ -44,16 +44,13 @@ pub(crate) async fn look(shared: &Shared, before: &NodeFacts) -> Machine {
     Machine { facts, usage, runtime: ports.runtime.version().await.ok(), runtime_status: status, images }
 }
 
-/// Takes what concerns pods from a look at the machine.
-pub(crate) fn remember(shared: &Shared, machine: &Machine) {
+/// Takes what concerns pods from the machine's facts.
+pub(crate) fn remember(shared: &Shared, facts: &NodeFacts) {
     let mut node = shared.node.borrow_mut();
-    node.host_ips = node::addresses(&shared.config, &machine.facts);
-    node.allocatable = node::allocatable(&shared.config, &machine.facts);
-    node.side.memory_bytes = machine.facts.memory_bytes;
-    node.side.dns.node = machine.facts.resolv_conf.clone();
-    if let Some(runtime) = &machine.runtime {
-        node.runtime.clone_from(&runtime.name);
-    }
+    node.host_ips = node::addresses(&shared.config, facts);
+    node.allocatable = node::allocatable(&shared.config, facts);
+    node.side.memory_bytes = facts.memory_bytes;
+    node.side.dns.node = facts.resolv_conf.clone();
 }
 
 struct Registrar {
@@ -89,7 +86,7 @@ impl Registrar {
         loop {
             let machine = look(shared, facts).await;
             facts.clone_from(&machine.facts);
-            remember(shared, &machine);
+            remember(shared, facts);
             match self.register_once(&machine).await {
                 Ok(()) => {
                     tracing::info!(node = %shared.name, "the node is registered");
@@ -156,7 +153,7 @@ impl Registrar {
         loop {
             let machine = look(shared, facts).await;
             facts.clone_from(&machine.facts);
-            remember(shared, &machine);
+            remember(shared, facts);
             let known = self.known.borrow().clone();
             let now = shared.now();
             let status = node::status(shared.name.as_str(), &shared.config, &machine, &known, now);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::observed::sort;
-use crate::ports::Sandbox;
+use crate::ports::{RuntimeError, Sandbox};
 use crate::shell::Shared;
 use crate::spec::mark;
 
@@ -54,6 +54,13 @@ impl View {
         self.trouble.borrow().clone()
     }
 
+    /// Remembers why the runtime cannot be asked, and says so once.
+    fn fails(&self, error: &RuntimeError) {
+        if self.trouble.replace(Some(error.to_string())).is_none() {
+            tracing::warn!(%error, "the runtime cannot be asked; nothing is concluded from that");
+        }
+    }
+
     /// Waits for a listing that begins after this call.
     pub(crate) async fn fresh(&self) {
         let need = self.begun.get() + 1;
@@ -77,12 +84,33 @@ impl View {
 
 /// Lists for ever.
 pub(crate) async fn run(shared: Rc<Shared>) {
+    name_runtime(&shared).await;
     loop {
         list(&shared).await;
         tokio::select! { biased;
             () = shared.view.request.notified() => {}
             () = tokio::time::sleep(PERIOD) => {}
         }
+    }
+}
+
+/// Learns the runtime's name, which every container's id in the API begins with.
+async fn name_runtime(shared: &Shared) {
+    loop {
+        match shared.ports.runtime.version().await {
+            Ok(version) => {
+                if version.name == crate::hollow::NAME {
+                    tracing::warn!(node = %shared.name, "the hollow runtime is in use: no container on this node is real");
+                } else {
+                    tracing::info!(node = %shared.name, runtime = %version, "the runtime answers");
+                }
+                shared.node.borrow_mut().runtime = version.name;
+                shared.view.trouble.take();
+                return;
+            }
+            Err(error) => shared.view.fails(&error),
+        }
+        tokio::time::sleep(PERIOD).await;
     }
 }
 
@@ -93,10 +121,7 @@ async fn list(shared: &Shared) {
     let sandboxes = match shared.ports.runtime.list().await {
         Ok(sandboxes) => sandboxes,
         Err(error) => {
-            let text = error.to_string();
-            if view.trouble.replace(Some(text)).is_none() {
-                tracing::warn!(%error, "the runtime's containers cannot be listed; nothing is concluded from that");
-            }
+            view.fails(&error);
             // A broken runtime must not be asked in a tight loop by those who wait for it.
             tokio::time::sleep(PERIOD).await;
             view.request.notify_one();

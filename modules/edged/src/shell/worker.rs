@@ -62,6 +62,7 @@ fn adopt(shared: &Shared, slot: &Slot) {
     let mut memory = slot.memory.borrow_mut();
     memory.started_at = Some(known.unwrap_or(now));
     memory.lost = observed::lost(&pod, Observed::new(&sandboxes), now);
+    memory.probes = observed::known_probes(&pod, Observed::new(&sandboxes), &shared.node.borrow().runtime);
     if !sandboxes.is_empty() {
         tracing::info!(pod = %pod.name, namespace = %pod.namespace, uid = %pod.uid, "a pod was found running");
     }

@@ -278,6 +278,19 @@ impl World {
         ObjectChange { kind: ChangeKind::Delete, key, object }
     }
 
+    /// Brings the store up to the API's state of an object, as the cloud's updates do.
+    pub(super) fn store_what_the_api_has(&self, key: &str) {
+        let mut outside = self.outside.borrow_mut();
+        let object = outside.api[key].clone();
+        let key = object.key(ResourceType::POD).expect("a key");
+        outside.store.insert(key, object);
+    }
+
+    /// Loses all that the runtime has.
+    pub(super) fn lose_power(&mut self) {
+        self.runtime = HollowRuntime::new(Arc::clone(&self.clock));
+    }
+
     /// Asks for a pod's graceful deletion, as the API server does.
     pub(super) fn begin_deletion(&self, key: &str, grace_s: u64) -> ObjectChange {
         let mut value = self.outside.borrow().api[key].value().expect("JSON");
