@@ -2,6 +2,7 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod identity;
+pub(crate) mod impersonate;
 pub(crate) mod rbac;
 pub(crate) mod token;
 

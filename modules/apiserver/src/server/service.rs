@@ -14,7 +14,7 @@ use http_body::Body;
 use tower::Service;
 
 use crate::auth::identity::{Identity, same_secret};
-use crate::auth::token;
+use crate::auth::{impersonate, token};
 use crate::server::body::{self, ResponseBody};
 use crate::server::call::Call;
 use crate::server::error::ApiError;
@@ -55,7 +55,8 @@ impl ApiServer {
         B: Body<Data = Bytes>,
         B::Error: fmt::Display,
     {
-        let identity = self.authenticate(&parts)?;
+        let sender = self.authenticate(&parts)?;
+        let identity = impersonate::resolve(&self.0.storage, sender, &parts.headers)?;
         let Some(target) = Target::parse(parts.uri.path()) else { return Ok(Reply::unknown_path()) };
         let query = Query::parse(parts.uri.query());
         dispatch::authorize(self, &identity, &parts.method, &target, &query)?;

@@ -151,6 +151,35 @@ async fn a_token_request_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test]
+async fn acting_as_another_takes_the_right_to_and_gives_no_more_than_the_other_has() {
+    let cluster = Cluster::new().await;
+    let acting = async |sender: Identity, headers: &[(&'static str, &str)], path: &str| {
+        let mut request = request("GET", path, "", String::new());
+        request.extensions_mut().insert(sender);
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().expect("it is a header value"));
+        }
+        read(cluster.raw(request).await).await
+    };
+    let ann = || Identity::new("ann", Vec::<String>::new());
+    let (code, refused) = acting(Identity::admin(), &[("impersonate-user", "bob")], MAPS).await;
+    assert_eq!(code, 403);
+    assert!(
+        refused["message"].as_str().is_some_and(|text| text.contains("User \"bob\" cannot list")),
+        "{refused}"
+    );
+    let masters = [("impersonate-user", "bob"), ("impersonate-group", "system:masters")];
+    assert_eq!(acting(Identity::admin(), &masters, MAPS).await.0, 200);
+    let (code, refused) = acting(ann(), &masters, "/version").await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        refused["message"],
+        "users \"bob\" is forbidden: User \"ann\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope"
+    );
+    assert_eq!(acting(Identity::admin(), &[("impersonate-group", "x")], MAPS).await.0, 400);
+}
+
+#[tokio::test]
 async fn access_can_be_asked_about() {
     let cluster = Cluster::new().await;
     let review = |resource: &str| json!({"spec": {"resourceAttributes": {"verb": "list", "resource": resource, "namespace": "default"}}});
