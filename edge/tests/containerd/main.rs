@@ -4,8 +4,10 @@
 //! run when `BEEHIVE_TEST_CONTAINERD` names its socket (`.ci/containerd.sh env DIR` prints the
 //! line), and say on standard error that they were skipped otherwise.
 
+mod lifecycle;
 mod pod;
 mod proxy;
+mod world;
 
 use std::io::Write;
 use std::time::Duration;
