@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p beehive`; the ratio of a pair is what counts, not its figures.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's")]
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;

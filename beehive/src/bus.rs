@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ask::{Ask, AskAll};
 use crate::core::Core;
-use crate::error::{Delivered, PublishError, SendError};
+use crate::error::{Chain, Delivered, PublishError, SendError};
 use crate::message::Message;
 use crate::metrics::ModuleState;
 use crate::module::Manner;
@@ -37,7 +37,6 @@ impl Bus {
     }
 
     /// Addresses the members of a group.
-    #[must_use]
     pub const fn to(&self, group: Group) -> To<'_> {
         To { bus: self, group }
     }
@@ -76,9 +75,13 @@ impl Bus {
             // The last receiver gets the event itself, the others copies.
             let copy = if next.is_some() { event.clone() } else { event.take() };
             let Some(copy) = copy else { break };
-            if self.put(port, copy).await.map_err(|chain| PublishError::Cycle { event: E::NAME, chain })? {
-                delivered.receivers += 1;
-            }
+            let taken = match self.offer(port, self.letter(copy)) {
+                Ok(()) => Ok(true),
+                Err(Refused::Closed) => Ok(false),
+                Err(Refused::Full(letter)) => self.put(port, letter).await,
+            };
+            let taken = taken.map_err(|chain| PublishError::Cycle { event: E::NAME, chain })?;
+            delivered.receivers += usize::from(taken);
         }
         Ok(delivered)
     }
@@ -100,13 +103,8 @@ impl Bus {
         Ok(delivered)
     }
 
-    /// Puts a one-way message in a mailbox, waiting for room. Returns whether the receiver is there.
-    async fn put<E: Message>(&self, port: &Port<E>, message: E) -> Result<bool, crate::error::Chain> {
-        let letter = match self.offer(port, self.letter(message)) {
-            Ok(()) => return Ok(true),
-            Err(Refused::Closed) => return Ok(false),
-            Err(Refused::Full(letter)) => letter,
-        };
+    /// Puts a letter in a mailbox as soon as it has room. Returns whether the receiver is there.
+    async fn put<E: Message>(&self, port: &Port<E>, letter: Letter<E>) -> Result<bool, Chain> {
         let _edge = self.core.wait(self.me, port.module, E::NAME)?;
         let put = port.sink.put(letter).await.is_ok();
         if put {
@@ -153,7 +151,7 @@ impl Bus {
         if !self.may_ask::<Q>(group, false) {
             return Found::NotWired(self.core.name(self.me));
         }
-        let mut servers = self.core.routes.of::<Q>().iter().filter(|port| port.group == group);
+        let mut servers = self.core.routes.of::<Q>().iter().filter(|port| port.group.is(group));
         match (servers.next(), servers.next()) {
             (None, _) => Found::Nobody,
             (Some(one), None) => Found::One(one),
@@ -167,7 +165,7 @@ impl Bus {
     /// Finds all servers of `Q` in a group, in order of name; `None` if the asker did not declare it.
     pub(crate) fn servers<Q: Message>(&self, group: Group) -> Option<Vec<&Port<Q>>> {
         let wired = self.may_ask::<Q>(group, true);
-        wired.then(|| self.core.routes.of::<Q>().iter().filter(|port| port.group == group).collect())
+        wired.then(|| self.core.routes.of::<Q>().iter().filter(|port| port.group.is(group)).collect())
     }
 
     /// Returns whether a module failed and is not back.
@@ -197,7 +195,7 @@ impl<'a> To<'a> {
     /// When the event is not declared, or waiting for room would wait in a circle.
     pub async fn publish<E: Message + Clone>(self, event: E) -> Result<Delivered, PublishError> {
         let group = self.group;
-        self.bus.publish_where(event, move |port| port.group == group).await
+        self.bus.publish_where(event, move |port| port.group.is(group)).await
     }
 
     /// Publishes an event to the members that handle it and have room; never waits.
@@ -206,7 +204,7 @@ impl<'a> To<'a> {
     ///
     /// When the event is not declared.
     pub fn try_publish<E: Message + Clone>(self, event: E) -> Result<Delivered, PublishError> {
-        self.bus.try_publish_where(event, |port| port.group == self.group)
+        self.bus.try_publish_where(event, |port| port.group.is(self.group))
     }
 
     /// Asks the one member that serves `Q`. Nothing is sent before a deadline is given.
@@ -227,7 +225,12 @@ impl<'a> To<'a> {
     /// When there is no such member, it has stopped, or waiting would wait in a circle.
     pub async fn send<E: Message>(self, message: E) -> Result<(), SendError> {
         let port = self.receiver::<E>()?;
-        match self.bus.put(port, message).await {
+        let sent = match self.bus.offer(port, self.bus.letter(message)) {
+            Ok(()) => return Ok(()),
+            Err(Refused::Closed) => Ok(false),
+            Err(Refused::Full(letter)) => self.bus.put(port, letter).await,
+        };
+        match sent {
             Ok(true) => Ok(()),
             Ok(false) => Err(SendError::Stopped { receiver: self.bus.core.name(port.module) }),
             Err(chain) => Err(SendError::Cycle { message: E::NAME, chain }),

@@ -152,7 +152,6 @@ pub mod optional_duration {
     /// # Errors
     ///
     /// When the serializer fails.
-    #[expect(clippy::ref_option, reason = "serde's `with` calls it with a reference to the field")]
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => super::duration::serialize(duration, serializer),

@@ -72,6 +72,7 @@ impl Core {
     }
 
     /// Returns the module's shared record. Only for modules, never for the outside.
+    #[inline]
     pub(crate) fn cell(&self, module: ModuleId) -> &Cell {
         self.cells.get(module.index()).expect("ids are given out for cells only")
     }
@@ -86,15 +87,18 @@ impl Core {
     }
 
     /// Marks the module whose handler is about to be polled; returns whom to restore afterwards.
+    #[inline]
     pub(crate) fn enter(&self, module: ModuleId) -> u16 {
         self.handling.swap(module.number(), Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn leave(&self, before: u16) {
         self.handling.store(before, Ordering::Relaxed);
     }
 
     /// Returns whether the caller is this module's handler, rather than one of its tasks.
+    #[inline]
     fn is_handling(&self, module: ModuleId) -> bool {
         module != ModuleId::OUTSIDE
             && self.handling.load(Ordering::Relaxed) == module.number()
@@ -122,7 +126,15 @@ impl Core {
     }
 
     /// Tells the trace, if there is one.
+    #[inline]
     pub(crate) fn record(&self, from: ModuleId, to: ModuleId, message: &'static str, kind: EventKind) {
+        if self.trace.is_some() {
+            self.tell(from, to, message, kind);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, from: ModuleId, to: ModuleId, message: &'static str, kind: EventKind) {
         if let Some(trace) = &self.trace {
             trace.record(BusEvent {
                 at: Instant::now(),
@@ -135,6 +147,7 @@ impl Core {
         }
     }
 
+    #[inline]
     pub(crate) fn stir(&self) {
         self.activity.fetch_add(1, Ordering::Relaxed);
     }

@@ -24,7 +24,7 @@ use crate::core::Core;
 use crate::error::{Failure, NodeFailure};
 use crate::metrics::ModuleState;
 use crate::module::Module;
-use crate::parcel::Parcel;
+use crate::parcel::{Label, Parcel};
 use crate::progress::{Progress, Watchdog};
 use crate::route::ModuleId;
 use crate::supervise::{Supervisor, Verdict};
@@ -272,23 +272,22 @@ impl<M: Module> Value<'_, M> {
     }
 
     async fn handle(&mut self, parcel: Parcel<M>, kind: EventKind) -> Result<(), Failure> {
-        let (message, from) = (parcel.name(), parcel.from());
+        let Label { message, from, is_abandoned } = parcel.label();
         let cell = self.core.cell(self.id);
         cell.opened.add(1);
-        if parcel.is_abandoned() {
+        if is_abandoned {
             cell.abandoned.add(1);
             self.core.record(from, self.id, message, EventKind::Abandoned);
             return Ok(());
         }
         self.core.record(from, self.id, message, kind);
         self.progress.begin(message);
-        let handled = parcel.open(&mut self.module, &mut self.cx);
-        let span = tracing::trace_span!("handle", message, peer = self.core.name(from).as_str());
-        if span.is_disabled() {
-            handled.await?;
-        } else {
-            handled.instrument(span).await?;
+        let mut handled = parcel.open(&mut self.module, &mut self.cx);
+        if tracing::enabled!(tracing::Level::TRACE) {
+            let span = tracing::trace_span!("handle", message, peer = self.core.name(from).as_str());
+            handled = handled.instrument(span).boxed_local();
         }
+        handled.await?;
         self.progress.end();
         self.core.cell(self.id).handled.add(1);
         self.core.record(from, self.id, message, EventKind::Handled);

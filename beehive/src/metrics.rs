@@ -108,16 +108,19 @@ pub struct ModuleMetrics {
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
+    #[inline]
     pub(crate) fn add(&self, count: u64) {
         self.0.store(self.get().wrapping_add(count), Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn raise(&self, to: u64) {
         if to > self.get() {
             self.0.store(to, Ordering::Relaxed);
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -46,3 +46,11 @@ name! {
     /// Names a group of modules: the address of a request.
     Group
 }
+
+impl Group {
+    /// Returns whether two groups are the same; quick where both come from one constant.
+    #[inline]
+    pub(crate) fn is(self, other: Self) -> bool {
+        std::ptr::eq(self.0, other.0) || self.0 == other.0
+    }
+}

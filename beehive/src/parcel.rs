@@ -18,12 +18,8 @@ pub(crate) type Parcel<M> = Box<dyn Open<M> + Send>;
 
 /// Opens a parcel.
 pub(crate) trait Open<M: Module> {
-    /// Returns the message's name.
-    fn name(&self) -> &'static str;
-    /// Returns who sent it.
-    fn from(&self) -> ModuleId;
-    /// Returns whether it was asked, and the asker has left.
-    fn is_abandoned(&self) -> bool;
+    /// Returns what is written on it.
+    fn label(&self) -> Label;
     /// Runs the handler.
     fn open<'a>(
         self: Box<Self>,
@@ -32,24 +28,28 @@ pub(crate) trait Open<M: Module> {
     ) -> LocalBoxFuture<'a, Result<(), Failure>>;
 }
 
+/// What is written on a parcel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Label {
+    /// The message's name.
+    pub(crate) message: &'static str,
+    /// Who sent it.
+    pub(crate) from: ModuleId,
+    /// Whether it was asked, and the asker has left.
+    pub(crate) is_abandoned: bool,
+}
+
 struct ToHandle<E: Message>(Letter<E>);
 struct ToDefer<E: Message>(Letter<E>);
 
-fn is_abandoned<E: Message>(letter: &Letter<E>) -> bool {
-    letter.reply.as_ref().is_some_and(tokio::sync::oneshot::Sender::is_closed)
+fn label<E: Message>(letter: &Letter<E>) -> Label {
+    let is_abandoned = letter.reply.as_ref().is_some_and(tokio::sync::oneshot::Sender::is_closed);
+    Label { message: E::NAME, from: letter.from, is_abandoned }
 }
 
 impl<M: Handler<E>, E: Message> Open<M> for ToHandle<E> {
-    fn name(&self) -> &'static str {
-        E::NAME
-    }
-
-    fn from(&self) -> ModuleId {
-        self.0.from
-    }
-
-    fn is_abandoned(&self) -> bool {
-        is_abandoned(&self.0)
+    fn label(&self) -> Label {
+        label(&self.0)
     }
 
     fn open<'a>(
@@ -67,16 +67,8 @@ impl<M: Handler<E>, E: Message> Open<M> for ToHandle<E> {
 }
 
 impl<M: Defer<E>, E: Message> Open<M> for ToDefer<E> {
-    fn name(&self) -> &'static str {
-        E::NAME
-    }
-
-    fn from(&self) -> ModuleId {
-        self.0.from
-    }
-
-    fn is_abandoned(&self) -> bool {
-        is_abandoned(&self.0)
+    fn label(&self) -> Label {
+        label(&self.0)
     }
 
     fn open<'a>(

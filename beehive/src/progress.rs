@@ -25,11 +25,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    #[inline]
     pub(crate) fn begin(&self, message: &'static str) {
         self.message.set(Some(message));
         self.begun.set(self.begun.get().wrapping_add(1));
     }
 
+    #[inline]
     pub(crate) fn end(&self) {
         self.message.set(None);
     }
@@ -40,6 +42,7 @@ impl Progress {
     }
 
     /// Returns whether a handler has waited since the last call.
+    #[inline]
     pub(crate) fn take_waited(&self) -> bool {
         self.waited.take()
     }

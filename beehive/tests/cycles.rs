@@ -1,5 +1,7 @@
 //! Modules that would wait for one another for ever are told so at once.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's")]
+
 use std::time::Duration;
 
 use beehive::{

@@ -1,5 +1,7 @@
 //! A failed module is rebuilt from its section and its ports; its mailbox and its address stay.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's")]
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;

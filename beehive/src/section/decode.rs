@@ -212,6 +212,10 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
                 let visited = visitor.visit_map(Entries::strict(self, map, fields));
                 self.noted(Hint::Map, visited)
             }
+            Value::Array(_) => {
+                let refused = de::Error::invalid_type(de::Unexpected::Seq, &visitor);
+                self.noted(Hint::Map, Err(refused))
+            }
             _ => self.plain(Hint::Map, visitor),
         }
     }

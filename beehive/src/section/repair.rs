@@ -30,8 +30,13 @@ pub(super) fn decode<C: DeserializeOwned>(value: &Value, path: &str) -> Result<C
             Err(message) => message,
         };
         let (steps, hint) = notes.failed.unwrap_or((Vec::new(), Hint::Any));
-        problems.push(print(path, &steps), message);
-        if !set_aside::<C>(&mut value, &steps, &hint) {
+        let place = print(path, &steps);
+        // What was taken away because it was wrong is not missing.
+        let lacks = missing_field(&message).map(|field| join(&place, field));
+        if !lacks.is_some_and(|lacks| problems.iter().any(|problem| problem.path == lacks)) {
+            problems.push(place, message.clone());
+        }
+        if !set_aside::<C>(&mut value, &steps, &message, &hint) {
             break;
         }
     }
@@ -46,24 +51,24 @@ fn attempt<C: DeserializeOwned>(value: &Value) -> (Result<C, String>, Notes) {
 }
 
 /// Makes decoding pass the place that failed. Returns whether it could.
-fn set_aside<C: DeserializeOwned>(value: &mut Value, steps: &[Step], hint: &Hint) -> bool {
-    let passes = |candidate: &Value| match attempt::<C>(candidate) {
-        (Ok(_), _) => true,
-        (Err(_), notes) => notes.failed.is_some_and(|(failed, _)| !steps.starts_with(&failed)),
-    };
-    let missing = |candidate: &Value| missing_field(&attempt::<C>(candidate));
-    let mut candidates = Vec::new();
-    // A struct that lacks a field is given one of each kind in turn.
-    if let Some(field) = missing(value).filter(|_| matches!(hint, Hint::Map)) {
-        let mut inner = steps.to_vec();
-        inner.push(Step::Key(field));
-        candidates.extend(stand_ins(&Hint::Any).into_iter().map(|stand_in| (inner.clone(), Some(stand_in))));
+fn set_aside<C: DeserializeOwned>(value: &mut Value, steps: &[Step], message: &str, hint: &Hint) -> bool {
+    let mut candidates = vec![(steps.to_vec(), None)];
+    match missing_field(message) {
+        // A struct that lacks a field is given one of each kind in turn.
+        Some(field) => {
+            let mut inner = steps.to_vec();
+            inner.push(Step::Key(field.to_owned()));
+            let given = stand_ins(&Hint::Any).into_iter().map(|stand_in| (inner.clone(), Some(stand_in)));
+            candidates.splice(0..0, given);
+        }
+        None => {
+            let given = stand_ins(hint).into_iter().map(|stand_in| (steps.to_vec(), Some(stand_in)));
+            candidates.extend(given);
+        }
     }
-    candidates.push((steps.to_vec(), None));
-    candidates.extend(stand_ins(hint).into_iter().map(|stand_in| (steps.to_vec(), Some(stand_in))));
-    for (steps, stand_in) in candidates {
+    for (at, stand_in) in candidates {
         let mut candidate = value.clone();
-        if replace(&mut candidate, &steps, stand_in) && passes(&candidate) {
+        if replace(&mut candidate, &at, stand_in) && passes::<C>(&candidate, &at) {
             *value = candidate;
             return true;
         }
@@ -71,10 +76,20 @@ fn set_aside<C: DeserializeOwned>(value: &mut Value, steps: &[Step], hint: &Hint
     false
 }
 
-fn missing_field<C>((result, _): &(Result<C, String>, Notes)) -> Option<String> {
-    let message = result.as_ref().err()?;
-    let field = message.strip_prefix("missing field `")?.strip_suffix('`')?;
-    Some(field.to_owned())
+/// Returns whether decoding comes past a place that was changed.
+fn passes<C: DeserializeOwned>(candidate: &Value, changed: &[Step]) -> bool {
+    let (Err(next), notes) = attempt::<C>(candidate) else { return true };
+    let Some((failed, _)) = notes.failed else { return false };
+    match (changed.strip_prefix(failed.as_slice()), missing_field(&next)) {
+        // A struct around the change lacks a field: another one than was given or taken away?
+        (Some([Step::Key(given), ..]), Some(field)) => field != given,
+        (Some(_), _) => false,
+        (None, _) => !failed.starts_with(changed),
+    }
+}
+
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
 }
 
 /// Returns values of the kind that was expected.
