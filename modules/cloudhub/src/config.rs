@@ -112,3 +112,44 @@ impl ModuleConfig for CloudHubConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstream_s_section_is_read_by_its_own_keys() {
+        let section = serde_json::json!({
+            "keepaliveInterval": 31, "nodeLimit": 7, "tlsCAFile": "/ca", "tlsCertFile": "/crt",
+            "tlsPrivateKeyFile": "/key", "writeTimeout": 32,
+            "websocket": {"enable": false, "address": "127.0.0.1", "port": 10010},
+        });
+        let config: CloudHubConfig = serde_json::from_value(section).expect("a section");
+        let expect = CloudHubConfig {
+            keepalive_interval: 31,
+            node_limit: 7,
+            tls_ca_file: "/ca".into(),
+            tls_cert_file: "/crt".into(),
+            tls_private_key_file: "/key".into(),
+            write_timeout: 32,
+            websocket: WebSocketConfig { enable: false, address: "127.0.0.1".to_owned(), port: 10010 },
+        };
+        assert_eq!(config, expect);
+        let empty: CloudHubConfig = serde_json::from_value(serde_json::json!({})).expect("a section");
+        assert_eq!(empty, CloudHubConfig::default());
+    }
+
+    #[test]
+    fn every_problem_of_a_section_is_found_at_once() {
+        let websocket = WebSocketConfig { address: "cloud".to_owned(), ..WebSocketConfig::default() };
+        let config =
+            CloudHubConfig { keepalive_interval: 0, node_limit: 0, websocket, ..CloudHubConfig::default() };
+        let mut problems = Problems::new();
+        config.validate(&mut problems);
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["keepaliveInterval", "nodeLimit", "websocket.address"]);
+        let mut none = Problems::new();
+        CloudHubConfig::default().validate(&mut none);
+        assert!(none.is_empty(), "{none}");
+    }
+}

@@ -148,6 +148,54 @@ mod tests {
     use super::*;
 
     #[test]
+    fn upstream_s_section_is_read_by_its_own_keys() {
+        let section = serde_json::json!({
+            "heartbeat": 16, "messageQPS": 31, "messageBurst": 61, "projectID": "p", "tlsCaFile": "/ca",
+            "tlsCertFile": "/crt", "tlsPrivateKeyFile": "/key",
+            "websocket": {
+                "enable": true, "handshakeTimeout": 31, "readDeadline": 16, "server": "10.0.0.1:10000",
+                "writeDeadline": 17,
+            },
+        });
+        let config: EdgeHubConfig = serde_json::from_value(section).expect("a section");
+        let websocket = WebSocketConfig {
+            enable: true,
+            handshake_timeout: 31,
+            server: "10.0.0.1:10000".to_owned(),
+            write_deadline: 17,
+            read_deadline: 16,
+        };
+        let expect = EdgeHubConfig {
+            heartbeat: 16,
+            message_qps: 31,
+            message_burst: 61,
+            project_id: "p".to_owned(),
+            tls_ca_file: "/ca".into(),
+            tls_cert_file: "/crt".into(),
+            tls_private_key_file: "/key".into(),
+            websocket,
+            codec: CodecChoice::Native,
+        };
+        assert_eq!(config, expect);
+        let empty: EdgeHubConfig = serde_json::from_value(serde_json::json!({})).expect("a section");
+        assert_eq!(empty, EdgeHubConfig::default());
+    }
+
+    #[test]
+    fn every_problem_of_a_section_is_found_at_once() {
+        let websocket =
+            WebSocketConfig { enable: false, server: "x".to_owned(), ..WebSocketConfig::default() };
+        let config = EdgeHubConfig { heartbeat: 0, websocket, ..EdgeHubConfig::default() };
+        let mut problems = Problems::new();
+        config.validate(&mut problems);
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["heartbeat", "websocket.enable", "websocket.server"]);
+        let mut none = Problems::new();
+        EdgeHubConfig::default().validate(&mut none);
+        assert!(none.is_empty(), "{none}");
+    }
+
+    #[test]
     fn a_server_is_a_host_and_a_port() {
         for (server, expect) in [
             ("10.0.0.1:10000", true),
