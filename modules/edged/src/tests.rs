@@ -77,7 +77,10 @@ fn the_node_registers_and_stays_alive() {
         let node = world.outside.borrow().api["node"].value().expect("JSON");
         assert_eq!(node["metadata"]["labels"]["node-role.kubernetes.io/edge"], "");
         assert_eq!(condition(&node["status"], "Ready")["status"], "True");
-        assert_eq!(node["status"]["nodeInfo"]["containerRuntimeVersion"], "hollow://0.1.0");
+        assert_eq!(
+            node["status"]["nodeInfo"]["containerRuntimeVersion"],
+            concat!("hollow://", env!("CARGO_PKG_VERSION"))
+        );
         let lease = world.outside.borrow().api["lease"].value().expect("JSON");
         assert_eq!(lease["metadata"]["ownerReferences"][0]["uid"], "node-uid");
         let leases = world.count(|request| matches!(request, NodeRequest::Lease(_)));
