@@ -1,20 +1,98 @@
 //! From a dial to a session that both ends agree on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use beehive::Bus;
-use protocol::edge::ListHeld;
+use beehive::{Bus, Me, Message};
+use futures::future::join;
+use protocol::edge::{LinkDown, LinkUp, ListHeld};
 use protocol::{Held, NodeName, group};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 use wire::Codec;
 use wire::codec::{CloudFrame, EdgeFrame, Hello, NATIVE_VERSION};
 use wire::link::{DialTo, Dialed, Dialer, Link, LinkError};
 
+use crate::config::EdgeHubConfig;
+use crate::pending::Ask;
+use crate::session::{Session, Settings};
+use crate::{EdgeHub, Ended, Established};
+
+/// The largest frame that an edge accepts.
+const FRAME_BYTES_MAX: usize = 16 << 20;
 /// The longest time that the store may take to say what it holds.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// One attempt to have a session, with all that it needs.
+pub(crate) struct Connection {
+    pub(crate) bus: Bus,
+    pub(crate) me: Me<EdgeHub>,
+    pub(crate) dialer: Arc<dyn Dialer>,
+    pub(crate) instance: [u8; 16],
+    pub(crate) seed: u64,
+    pub(crate) wall_clock: (Instant, Duration),
+    pub(crate) config: EdgeHubConfig,
+    pub(crate) node: NodeName,
+}
+
+impl Connection {
+    /// Dials, serves the session to its end, and tells the hub.
+    pub(crate) async fn serve(self, asks: mpsc::Sender<Ask>, asked: mpsc::Receiver<Ask>) {
+        let to = DialTo {
+            server: self.config.websocket.server.clone(),
+            node: self.node.clone(),
+            project: self.config.project_id.clone(),
+            codecs: self.config.codecs(),
+            tls: self.config.tls(),
+            handshake_timeout: self.config.handshake_timeout(),
+            frame_bytes_max: FRAME_BYTES_MAX,
+        };
+        let server = to.server.clone();
+        let lasted = match connect(&*self.dialer, to, &self.bus, self.instance).await {
+            Ok(dialed) => {
+                tracing::info!(server, codec = ?dialed.codec, "connected to the cloud");
+                self.run(dialed, asks, asked).await
+            }
+            Err(error) => {
+                tracing::warn!(server, %error, "the cloud was not reached");
+                Duration::ZERO
+            }
+        };
+        if let Err(error) = self.me.send(Ended { lasted }).await {
+            tracing::debug!(%error, "the hub stops");
+        }
+    }
+
+    async fn run(&self, dialed: Dialed, asks: mpsc::Sender<Ask>, asked: mpsc::Receiver<Ask>) -> Duration {
+        let started = Instant::now();
+        let settings = Settings {
+            codec: dialed.codec,
+            heartbeat: self.config.heartbeat(),
+            write_timeout: self.config.write_timeout(),
+            message_qps: self.config.message_qps,
+            message_burst: self.config.message_burst,
+            wall_clock: self.wall_clock.1 + self.wall_clock.0.elapsed(),
+            seed: self.seed,
+        };
+        let (session, writing) = Session::new(settings, self.bus.clone(), dialed.link.writer);
+        if self.me.send(Established { asks }).await.is_ok() {
+            let running = session.run(dialed.link.reader, writing, asked);
+            let ((), end) = join(self.announce(LinkUp), running).await;
+            tracing::info!(reason = %end, "the session with the cloud ended");
+            self.announce(LinkDown).await;
+        }
+        started.elapsed()
+    }
+
+    async fn announce<E: Message + Clone>(&self, event: E) {
+        if let Err(error) = self.bus.publish(event).await {
+            tracing::warn!(%error, "the state of the link was not announced");
+        }
+    }
+}
+
 /// Dials, and on the native codec exchanges hello and welcome.
-pub(crate) async fn connect(
+async fn connect(
     dialer: &dyn Dialer,
     to: DialTo,
     bus: &Bus,

@@ -15,25 +15,20 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use beehive::{
-    BuildError, Bus, Context, Defer, Failure, Group, Handler, Me, Message, Module, ModuleName, Responder,
-    Wiring,
+    BuildError, Context, Defer, Failure, Group, Handler, Message, Module, ModuleName, Responder, Wiring,
 };
-use futures::future::join;
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld};
 use protocol::{NodeName, NodeReply, group};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
-use wire::link::{DialTo, Dialer};
 
 use crate::backoff::Backoff;
+use crate::connect::Connection;
 use crate::pending::Ask;
-use crate::session::{Session, Settings};
 
 pub use crate::config::{CodecChoice, EdgeHubConfig, WebSocketConfig};
 pub use crate::ports::Ports;
 
-/// The largest frame that an edge accepts.
-const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Requests that may wait for the session to take them.
 const ASKS_MAX: usize = 256;
 /// The pause before a dial after the first failure, and the longest one.
@@ -177,78 +172,6 @@ impl Defer<AskCloud> for EdgeHub {
             }
         }
         Ok(())
-    }
-}
-
-/// One attempt to have a session, with all that it needs.
-struct Connection {
-    bus: Bus,
-    me: Me<EdgeHub>,
-    dialer: Arc<dyn Dialer>,
-    instance: [u8; 16],
-    seed: u64,
-    wall_clock: (Instant, Duration),
-    config: EdgeHubConfig,
-    node: NodeName,
-}
-
-impl Connection {
-    async fn serve(self, asks: mpsc::Sender<Ask>, asked: mpsc::Receiver<Ask>) {
-        let to = DialTo {
-            server: self.config.websocket.server.clone(),
-            node: self.node.clone(),
-            project: self.config.project_id.clone(),
-            codecs: self.config.codecs(),
-            tls: self.config.tls(),
-            handshake_timeout: self.config.handshake_timeout(),
-            frame_bytes_max: FRAME_BYTES_MAX,
-        };
-        let server = to.server.clone();
-        let lasted = match connect::connect(&*self.dialer, to, &self.bus, self.instance).await {
-            Ok(dialed) => {
-                tracing::info!(server, codec = ?dialed.codec, "connected to the cloud");
-                self.run(dialed, asks, asked).await
-            }
-            Err(error) => {
-                tracing::warn!(server, %error, "the cloud was not reached");
-                Duration::ZERO
-            }
-        };
-        if let Err(error) = self.me.send(Ended { lasted }).await {
-            tracing::debug!(%error, "the hub stops");
-        }
-    }
-
-    async fn run(
-        &self,
-        dialed: wire::link::Dialed,
-        asks: mpsc::Sender<Ask>,
-        asked: mpsc::Receiver<Ask>,
-    ) -> Duration {
-        let started = Instant::now();
-        let settings = Settings {
-            codec: dialed.codec,
-            heartbeat: self.config.heartbeat(),
-            write_timeout: self.config.write_timeout(),
-            message_qps: self.config.message_qps,
-            message_burst: self.config.message_burst,
-            wall_clock: self.wall_clock.1 + self.wall_clock.0.elapsed(),
-            seed: self.seed,
-        };
-        let (session, writing) = Session::new(settings, self.bus.clone(), dialed.link.writer);
-        if self.me.send(Established { asks }).await.is_ok() {
-            let running = session.run(dialed.link.reader, writing, asked);
-            let ((), end) = join(self.announce(LinkUp), running).await;
-            tracing::info!(reason = %end, "the session with the cloud ended");
-            self.announce(LinkDown).await;
-        }
-        started.elapsed()
-    }
-
-    async fn announce<E: Message + Clone>(&self, event: E) {
-        if let Err(error) = self.bus.publish(event).await {
-            tracing::warn!(%error, "the state of the link was not announced");
-        }
     }
 }
 
