@@ -96,7 +96,7 @@ impl EdgeController {
     pub(crate) fn carry_out(&mut self, effects: Vec<Effect>, cx: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                Effect::Send { node, change } if self.sessions.number(&node).is_some() => {
+                Effect::Send { node, change } if self.sessions.takes_changes(&node) => {
                     self.outbox.push(&node, change);
                 }
                 Effect::Send { .. } => {}

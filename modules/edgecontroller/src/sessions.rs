@@ -45,6 +45,12 @@ impl Sessions {
         self.sessions.get(node).map(|session| session.number)
     }
 
+    /// Tells whether changes are for the node now. One that said what it holds is told the
+    /// difference first, which contains all that changed until then.
+    pub(crate) fn takes_changes(&self, node: &NodeName) -> bool {
+        self.sessions.get(node).is_some_and(|session| !matches!(session.unsettled, Some(Some(_))))
+    }
+
     /// Takes what the node holds, once.
     pub(crate) fn take_unsettled(&mut self, node: &NodeName) -> Option<Option<Vec<Held>>> {
         self.sessions.get_mut(node)?.unsettled.take()
@@ -92,9 +98,12 @@ mod tests {
     fn what_a_node_holds_is_settled_once_per_session() {
         let mut sessions = Sessions::default();
         sessions.begin(node(), 1, Some(Vec::new()));
+        assert!(!sessions.takes_changes(&node()));
         assert_eq!(sessions.take_unsettled(&node()), Some(Some(Vec::new())));
         assert_eq!(sessions.take_unsettled(&node()), None);
+        assert!(sessions.takes_changes(&node()));
         sessions.begin(node(), 2, None);
+        assert!(sessions.takes_changes(&node()), "there will be no difference");
         assert_eq!(sessions.take_unsettled(&node()), Some(None));
     }
 

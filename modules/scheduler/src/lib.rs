@@ -37,6 +37,7 @@ use crate::desk::Desk;
 pub use crate::lifecycle::NodeLifecycle;
 use crate::node::NodeFacts;
 use crate::pod::{PodKey, Seen};
+use crate::watch::Told;
 
 /// How many calls are before the API server at once.
 const CALLS_AT_ONCE: usize = 32;
@@ -79,6 +80,7 @@ enum Changed {
     PodSeen(PodKey, Seen),
     PodGone(PodKey),
     PodsEnd,
+    Nothing,
 }
 
 /// It is time to try pods.
@@ -125,13 +127,12 @@ impl Module for Scheduler {
         let (spread_pods, spread_nodes) = (fraction(cx), fraction(cx));
         let (me, name) = (cx.me(), self.config.scheduler_name.clone());
         cx.spawn(async move {
-            watch::watch(pods, "pods", spread_pods, async |event| tell(&me, pod_change(event, &name)).await)
+            watch::watch(pods, "pods", spread_pods, async |told| tell(&me, pod_change(told, &name)).await)
                 .await;
         });
         let me = cx.me();
         cx.spawn(async move {
-            watch::watch(nodes, "nodes", spread_nodes, async |event| tell(&me, node_change(event)).await)
-                .await;
+            watch::watch(nodes, "nodes", spread_nodes, async |told| tell(&me, node_change(told)).await).await;
         });
         cx.every(RETRY_ALL, TryAll);
         Ok(())
@@ -148,7 +149,8 @@ async fn tell(me: &Me<Scheduler>, change: Changed) -> bool {
     me.send(change).await.is_ok()
 }
 
-fn pod_change(event: Event<Pod>, scheduler: &str) -> Changed {
+fn pod_change(told: Told<Pod>, scheduler: &str) -> Changed {
+    let Told::Event(event) = told else { return Changed::Nothing };
     match event {
         Event::Init => Changed::PodsBegin,
         Event::InitDone => Changed::PodsEnd,
@@ -159,7 +161,8 @@ fn pod_change(event: Event<Pod>, scheduler: &str) -> Changed {
     }
 }
 
-fn node_change(event: Event<Node>) -> Changed {
+fn node_change(told: Told<Node>) -> Changed {
+    let Told::Event(event) = told else { return Changed::Nothing };
     match event {
         Event::Init => Changed::NodesBegin,
         Event::InitDone => Changed::NodesEnd,
@@ -206,6 +209,7 @@ impl Handler<Bound> for Scheduler {
 impl Scheduler {
     fn take(&mut self, change: Changed, now: Instant) {
         match change {
+            Changed::Nothing => {}
             Changed::NodesBegin => self.nodes.present = Some(BTreeSet::new()),
             Changed::NodeSeen(facts) => {
                 self.nodes.present.as_mut().map(|present| present.insert(facts.name.clone()));

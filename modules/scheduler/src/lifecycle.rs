@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::calls::{self, MERGE_PATCH, STRATEGIC_PATCH};
 use crate::config::NodeLifecycleConfig;
 use crate::vitality::{Change, Correction, SilentCondition, Vitality};
+use crate::watch::Told;
 use crate::{fraction, watch};
 
 /// The namespace in which nodes keep their leases.
@@ -28,7 +29,9 @@ pub struct NodeLifecycle {
     client: kube::Client,
     vitality: Vitality,
     listed: Option<BTreeSet<String>>,
-    received: bool,
+    /// Whether all nodes, and all leases, are known at present. Else their silence says nothing.
+    nodes_known: bool,
+    leases_known: bool,
     /// Nodes that are being corrected, by the version that is corrected.
     correcting: BTreeMap<String, String>,
 }
@@ -42,7 +45,9 @@ enum Changed {
     NodesEnd,
     LeaseSeen(String, Option<String>),
     LeaseGone(String),
-    Nothing,
+    LeasesEnd,
+    NodesLost,
+    LeasesLost,
 }
 
 /// It is time to look at all nodes.
@@ -66,7 +71,8 @@ impl Module for NodeLifecycle {
             client,
             vitality: Vitality::default(),
             listed: None,
-            received: false,
+            nodes_known: false,
+            leases_known: false,
             correcting: BTreeMap::new(),
         })
     }
@@ -81,12 +87,11 @@ impl Module for NodeLifecycle {
         let (spread_nodes, spread_leases) = (fraction(cx), fraction(cx));
         let me = cx.me();
         cx.spawn(async move {
-            watch::watch(nodes, "nodes", spread_nodes, async |event| tell(&me, node_change(event)).await)
-                .await;
+            watch::watch(nodes, "nodes", spread_nodes, async |told| tell(&me, node_change(told)).await).await;
         });
         let me = cx.me();
         cx.spawn(async move {
-            watch::watch(leases, "leases", spread_leases, async |event| tell(&me, lease_change(event)).await)
+            watch::watch(leases, "leases", spread_leases, async |told| tell(&me, lease_change(told)).await)
                 .await;
         });
         cx.every(self.config.node_monitor_period, Look);
@@ -98,7 +103,8 @@ async fn tell(me: &Me<NodeLifecycle>, change: Changed) -> bool {
     me.send(change).await.is_ok()
 }
 
-fn node_change(event: Event<Node>) -> Changed {
+fn node_change(told: Told<Node>) -> Changed {
+    let Told::Event(event) = told else { return Changed::NodesLost };
     match event {
         Event::Init => Changed::NodesBegin,
         Event::InitDone => Changed::NodesEnd,
@@ -107,9 +113,11 @@ fn node_change(event: Event<Node>) -> Changed {
     }
 }
 
-fn lease_change(event: Event<Lease>) -> Changed {
+fn lease_change(told: Told<Lease>) -> Changed {
+    let Told::Event(event) = told else { return Changed::LeasesLost };
     match event {
-        Event::Init | Event::InitDone => Changed::Nothing,
+        Event::Init => Changed::LeasesLost,
+        Event::InitDone => Changed::LeasesEnd,
         Event::Apply(lease) | Event::InitApply(lease) => {
             let renewed = lease.spec.and_then(|spec| spec.renew_time).map(|time| time.0.to_string());
             Changed::LeaseSeen(lease.metadata.name.unwrap_or_default(), renewed)
@@ -122,7 +130,10 @@ impl Handler<Changed> for NodeLifecycle {
     async fn handle(&mut self, change: Changed, cx: &mut Context<Self>) -> Result<(), Failure> {
         let now = cx.now();
         match change {
-            Changed::NodesBegin => self.listed = Some(BTreeSet::new()),
+            Changed::NodesBegin => {
+                self.nodes_known = false;
+                self.listed = Some(BTreeSet::new());
+            }
             Changed::NodeSeen(node) => {
                 let name = node.metadata.name.clone().unwrap_or_default();
                 self.listed.as_mut().map(|listed| listed.insert(name));
@@ -132,12 +143,18 @@ impl Handler<Changed> for NodeLifecycle {
             Changed::NodeGone(name) => self.vitality.forget_node(&name),
             Changed::NodesEnd => {
                 self.vitality.retain_nodes(&self.listed.take().unwrap_or_default());
-                self.received = true;
+                self.nodes_known = true;
+                self.vitality.begin_anew(now);
                 self.correct(cx);
             }
             Changed::LeaseSeen(node, renewed) => self.vitality.see_lease(node, renewed, now),
             Changed::LeaseGone(node) => self.vitality.forget_lease(&node),
-            Changed::Nothing => {}
+            Changed::LeasesEnd => {
+                self.leases_known = true;
+                self.vitality.begin_anew(now);
+            }
+            Changed::NodesLost => self.nodes_known = false,
+            Changed::LeasesLost => self.leases_known = false,
         }
         Ok(())
     }
@@ -161,7 +178,7 @@ impl NodeLifecycle {
     /// Writes what is wrong with nodes: one correction of each at a time, and each only on top of
     /// the version that it was made for. What the API server refuses is looked at again later.
     fn correct(&mut self, cx: &mut Context<Self>) {
-        if !self.received {
+        if !self.nodes_known || !self.leases_known {
             return;
         }
         let at = calls::timestamp(cx.wall_clock());

@@ -85,6 +85,13 @@ impl Vitality {
         self.nodes.retain(|name, _| present.contains(name));
     }
 
+    /// Gives every node its whole grace period again: what it did meanwhile could not be seen.
+    pub(crate) fn begin_anew(&mut self, now: Instant) {
+        for known in self.nodes.values_mut() {
+            known.heard = now;
+        }
+    }
+
     /// Takes the renewal time of a node's lease.
     pub(crate) fn see_lease(&mut self, node: String, renewed: Option<String>, now: Instant) {
         let before = self.renewals.insert(node.clone(), renewed.clone());
@@ -305,7 +312,9 @@ mod tests {
         vitality.see_node(node(json!({}), ready("True", EARLY), "1"), start);
         vitality.retain_nodes(&BTreeSet::from(["n".to_owned()]));
         assert!(is_silent(&vitality, start + 41 * SECOND));
+        vitality.begin_anew(start + 41 * SECOND);
+        assert!(!is_silent(&vitality, start + 81 * SECOND));
         vitality.forget_node("n");
-        assert_eq!(vitality.corrections(GRACE, start + 41 * SECOND), []);
+        assert_eq!(vitality.corrections(GRACE, start + 99 * SECOND), []);
     }
 }

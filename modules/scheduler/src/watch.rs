@@ -16,9 +16,20 @@ const WATCH_SECONDS: u32 = 60;
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
-/// Watches a type and hands each event to `tell`, until that says that nobody listens any more.
-/// Failures are logged and tried again; `spread`, from 0 to 1, keeps many from trying at one time.
-pub(crate) async fn watch<K>(api: Api<K>, what: &str, spread: f64, tell: impl AsyncFn(Event<K>) -> bool)
+/// What a watch tells.
+#[derive(Debug)]
+pub(crate) enum Told<K> {
+    /// Something of the type happened.
+    Event(Event<K>),
+    /// The API server cannot be reached: nothing is known until the next list.
+    Lost,
+}
+
+/// Watches a type and hands what happens to `tell`, until that says that nobody listens any more.
+///
+/// After a failure, which is logged, all is listed anew. `spread`, from 0 to 1, keeps many from
+/// trying at one time.
+pub(crate) async fn watch<K>(api: Api<K>, what: &str, spread: f64, tell: impl AsyncFn(Told<K>) -> bool)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -33,7 +44,7 @@ where
                         tracing::info!(what, failures, "the Kubernetes API is watched again");
                         failures = 0;
                     }
-                    if !tell(event).await {
+                    if !tell(Told::Event(event)).await {
                         return;
                     }
                     continue;
@@ -42,19 +53,22 @@ where
             };
             failures = failures.saturating_add(1);
             let pause = pause(failures, spread);
-            match failures {
-                _ if is_expired(&error) => {
-                    tracing::debug!(what, %error, "the watch fell behind and begins anew")
-                }
-                1 => tracing::warn!(what, %error, retry_in = ?pause, "cannot watch the Kubernetes API"),
-                _ => {
-                    tracing::debug!(what, %error, failures, retry_in = ?pause, "still cannot watch the Kubernetes API")
-                }
+            report(what, &error, failures, pause);
+            if !tell(Told::Lost).await {
+                return;
             }
             tokio::time::sleep(pause).await;
-            if is_expired(&error) {
-                break;
-            }
+            break;
+        }
+    }
+}
+
+fn report(what: &str, error: &Error, failures: u32, pause: Duration) {
+    match failures {
+        _ if is_expired(error) => tracing::debug!(what, %error, "the watch fell behind and begins anew"),
+        1 => tracing::warn!(what, %error, retry_in = ?pause, "cannot watch the Kubernetes API"),
+        _ => {
+            tracing::debug!(what, %error, failures, retry_in = ?pause, "still cannot watch the Kubernetes API")
         }
     }
 }
@@ -64,15 +78,11 @@ fn pause(failures: u32, spread: f64) -> Duration {
     pause + pause.mul_f64(spread / 2.0)
 }
 
-/// Tells whether the version from which a watch was to go on is too old. kube's watcher sees this
-/// when it comes as an event, but not when the call itself fails so.
+/// Tells whether the version from which a watch was to go on is too old: that is no outage.
 fn is_expired(error: &Error) -> bool {
     match error {
         Error::WatchError(status) => status.code == 410,
-        Error::WatchStartFailed(kube::Error::Api(status)) | Error::WatchFailed(kube::Error::Api(status)) => {
-            status.code == 410
-        }
-        Error::NoResourceVersion => true,
+        Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 410,
         _ => false,
     }
 }

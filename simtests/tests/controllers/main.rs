@@ -1,0 +1,6 @@
+//! The cloud's controllers over the embedded API server, in one thread and on a paused clock.
+
+mod cluster;
+mod edgecontroller;
+mod lifecycle;
+mod scheduler;
