@@ -3,6 +3,8 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
+use tokio::task::coop::consume_budget;
+
 use crate::ask::{Ask, AskAll};
 use crate::core::Core;
 use crate::error::{Chain, Delivered, PublishError, SendError};
@@ -66,6 +68,7 @@ impl Bus {
         wanted: impl Fn(&Port<E>) -> bool,
     ) -> Result<Delivered, PublishError> {
         self.check_publishes::<E>()?;
+        consume_budget().await;
         let mut delivered = Delivered::default();
         let mut ports = self.core.routes.of::<E>().iter().filter(|port| wanted(port));
         let mut next = ports.next();
@@ -225,6 +228,8 @@ impl<'a> To<'a> {
     /// When there is no such member, it has stopped, or waiting would wait in a circle.
     pub async fn send<E: Message>(self, message: E) -> Result<(), SendError> {
         let port = self.receiver::<E>()?;
+        // A sender that never waits leaves the thread to its receivers now and then.
+        consume_budget().await;
         let sent = match self.bus.offer(port, self.bus.letter(message)) {
             Ok(()) => return Ok(()),
             Err(Refused::Closed) => Ok(false),

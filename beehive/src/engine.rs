@@ -24,6 +24,7 @@ use crate::core::Core;
 use crate::error::{Failure, NodeFailure};
 use crate::metrics::ModuleState;
 use crate::module::Module;
+use crate::name::ModuleName;
 use crate::parcel::{Label, Parcel};
 use crate::progress::{Progress, Watchdog};
 use crate::route::ModuleId;
@@ -284,8 +285,7 @@ impl<M: Module> Value<'_, M> {
         self.progress.begin(message);
         let mut handled = parcel.open(&mut self.module, &mut self.cx);
         if tracing::enabled!(tracing::Level::TRACE) {
-            let span = tracing::trace_span!("handle", message, peer = self.core.name(from).as_str());
-            handled = handled.instrument(span).boxed_local();
+            handled = in_span(handled, message, self.core.name(from));
         }
         handled.await?;
         self.progress.end();
@@ -306,4 +306,15 @@ impl<M: Module> Value<'_, M> {
         self.progress.end();
         Ok(())
     }
+}
+
+/// Names a handler's message and its sender in everything that the handler logs.
+#[cold]
+fn in_span<'a>(
+    handled: LocalBoxFuture<'a, Result<(), Failure>>,
+    message: &'static str,
+    peer: ModuleName,
+) -> LocalBoxFuture<'a, Result<(), Failure>> {
+    let span = tracing::trace_span!("handle", message, %peer);
+    handled.instrument(span).boxed_local()
 }

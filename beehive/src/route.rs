@@ -2,7 +2,7 @@
 //! here ever changes while the node runs.
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -71,12 +71,35 @@ pub(crate) struct Port<E: Message> {
 /// The receivers of one message, in order of name.
 type Ports<E> = Vec<Port<E>>;
 
-/// The routes of all messages.
+/// The routes of all messages, by their types. Looked up for each message and never walked through,
+/// so that no order of it can be seen.
 #[derive(Default)]
-pub(crate) struct Routes(BTreeMap<TypeId, Box<dyn Any + Send + Sync>>);
+#[expect(clippy::disallowed_types, reason = "it is only looked up, and its hasher has no random seed")]
+pub(crate) struct Routes(
+    std::collections::HashMap<TypeId, Box<dyn Any + Send + Sync>, BuildHasherDefault<TypeHasher>>,
+);
+
+/// Takes a type's id, which is a hash already, as it is.
+#[derive(Default)]
+pub(crate) struct TypeHasher(u64);
+
+impl Hasher for TypeHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, part: u64) {
+        self.0 ^= part;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+}
 
 impl Routes {
     /// Returns the receivers of `E`, in order of name.
+    #[inline]
     pub(crate) fn of<E: Message>(&self) -> &[Port<E>] {
         let ports = self.0.get(&TypeId::of::<E>()).and_then(|ports| ports.downcast_ref::<Ports<E>>());
         ports.map_or(&[], Vec::as_slice)

@@ -56,11 +56,11 @@ impl Module for Fragile {
 
     fn build((): (), outside: Outside) -> Result<Self, BuildError> {
         outside.builds.set(outside.builds.get() + 1);
-        if let Some(left) = outside.builds_to_refuse.get().checked_sub(1) {
-            if outside.builds.get() > 1 {
-                outside.builds_to_refuse.set(left);
-                return Err(BuildError::new("the parts do not fit"));
-            }
+        if let Some(left) = outside.builds_to_refuse.get().checked_sub(1)
+            && outside.builds.get() > 1
+        {
+            outside.builds_to_refuse.set(left);
+            return Err(BuildError::new("the parts do not fit"));
         }
         Ok(Self { sum: 0, outside })
     }
