@@ -36,7 +36,8 @@ impl OpenApiV2 {
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
-            Self::Protobuf => "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+            // Clients ask with an `@` in place of the last dot, which no content type may have.
+            Self::Protobuf => "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
         }
     }
 }

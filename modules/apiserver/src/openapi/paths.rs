@@ -93,7 +93,7 @@ fn item(resource: &Resource, verbs: &[Verb], named: bool, part: Option<&Subresou
     if named {
         parameters.push(in_path("name", &format!("name of the {}", resource.kind)));
     }
-    if resource.namespaced && !(verbs == [Verb::List] && !named) {
+    if resource.namespaced && (named || verbs != [Verb::List]) {
         parameters.push(in_path("namespace", "object name and auth scope, such as for teams and projects"));
     }
     if !parameters.is_empty() {

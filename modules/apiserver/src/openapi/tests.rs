@@ -153,8 +153,9 @@ fn documents_are_kept_until_what_they_describe_changes() {
 
 #[test]
 fn the_form_of_v2_is_negotiated() {
-    let protobuf = OpenApiV2::Protobuf.content_type();
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
     assert_eq!(negotiate_v2(protobuf), OpenApiV2::Protobuf);
+    assert_eq!(negotiate_v2(OpenApiV2::Protobuf.content_type()), OpenApiV2::Protobuf);
     assert_eq!(negotiate_v2(&format!("application/json, {protobuf}")), OpenApiV2::Json);
     assert_eq!(negotiate_v2(""), OpenApiV2::Json);
 }
