@@ -24,6 +24,14 @@ pub(crate) enum Admission {
     Refused(String),
 }
 
+/// The time as it was when the connection came, from which its task tells the time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    pub(crate) since: Instant,
+    /// The wall clock at that moment, since the Unix epoch.
+    pub(crate) wall: Duration,
+}
+
 /// A connection with all that its task needs.
 pub(crate) struct Connection {
     pub(crate) number: u64,
@@ -34,7 +42,7 @@ pub(crate) struct Connection {
     pub(crate) bus: Bus,
     pub(crate) me: Me<CloudHub>,
     pub(crate) seed: u64,
-    pub(crate) wall_clock: (Instant, Duration),
+    pub(crate) clock: Clock,
     pub(crate) silence_max: Duration,
     pub(crate) write_timeout: Duration,
 }
@@ -110,7 +118,8 @@ impl Connection {
             codec,
             silence_max: self.silence_max,
             write_timeout: self.write_timeout,
-            wall_clock: self.wall_clock.1 + self.wall_clock.0.elapsed(),
+            started: self.clock.since + self.clock.since.elapsed(),
+            wall_clock: self.clock.wall + self.clock.since.elapsed(),
             seed: self.seed,
         };
         let (running, writing) = Session::new(settings, bus.clone(), queue, link.writer);

@@ -18,10 +18,9 @@ use beehive::{BuildError, Context, Failure, Group, Handler, Me, Message, Module,
 use protocol::cloud::{NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode};
 use protocol::{NodeName, group};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use wire::link::{Accepted, Incoming};
 
-use crate::connection::{Admission, Connection};
+use crate::connection::{Admission, Clock, Connection};
 use crate::queue::Queue;
 
 pub use crate::config::{CloudHubConfig, WebSocketConfig};
@@ -168,7 +167,7 @@ impl Handler<Arrived> for CloudHub {
             bus: cx.bus().clone(),
             me: cx.me(),
             seed: u64::from_le_bytes(seed),
-            wall_clock: (Instant::now(), since_epoch),
+            clock: Clock { since: cx.now(), wall: since_epoch },
             silence_max: self.config.silence_max(),
             write_timeout: self.config.write_timeout(),
         };

@@ -39,7 +39,8 @@ pub(crate) struct Settings {
     pub(crate) codec: Codec,
     pub(crate) silence_max: Duration,
     pub(crate) write_timeout: Duration,
-    /// The wall clock when the session began.
+    /// When the session began, and the wall clock at that moment.
+    pub(crate) started: Instant,
     pub(crate) wall_clock: Duration,
     pub(crate) seed: u64,
 }
@@ -94,7 +95,7 @@ impl Session {
         let session = Self {
             requests: Requests::new(settings.node.clone(), bus),
             queue,
-            started: Instant::now(),
+            started: settings.started,
             lanes,
             keepalive: Keepalive::new(keepalive, Duration::ZERO),
             rng: SmallRng::seed_from_u64(settings.seed),

@@ -23,6 +23,20 @@ const FRAME_BYTES_MAX: usize = 16 << 20;
 /// The longest time that the store may take to say what it holds.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The time as it was when the hub began to dial, from which its task tells the time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    pub(crate) since: Instant,
+    /// The wall clock at that moment, since the Unix epoch.
+    pub(crate) wall: Duration,
+}
+
+impl Clock {
+    fn now(self) -> Instant {
+        self.since + self.since.elapsed()
+    }
+}
+
 /// One attempt to have a session, with all that it needs.
 pub(crate) struct Connection {
     pub(crate) bus: Bus,
@@ -30,7 +44,7 @@ pub(crate) struct Connection {
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) instance: [u8; 16],
     pub(crate) seed: u64,
-    pub(crate) wall_clock: (Instant, Duration),
+    pub(crate) clock: Clock,
     pub(crate) config: EdgeHubConfig,
     pub(crate) node: NodeName,
 }
@@ -64,14 +78,15 @@ impl Connection {
     }
 
     async fn run(&self, dialed: Dialed, asks: mpsc::Sender<Ask>, asked: mpsc::Receiver<Ask>) -> Duration {
-        let started = Instant::now();
+        let started = self.clock.now();
         let settings = Settings {
             codec: dialed.codec,
             heartbeat: self.config.heartbeat(),
             write_timeout: self.config.write_timeout(),
             message_qps: self.config.message_qps,
             message_burst: self.config.message_burst,
-            wall_clock: self.wall_clock.1 + self.wall_clock.0.elapsed(),
+            started,
+            wall_clock: self.clock.wall + self.clock.since.elapsed(),
             seed: self.seed,
         };
         let (session, writing) = Session::new(settings, self.bus.clone(), dialed.link.writer);

@@ -20,10 +20,10 @@ use beehive::{
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld};
 use protocol::{NodeName, NodeReply, group};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::backoff::Backoff;
-use crate::connect::Connection;
+use crate::connect::{Clock, Connection};
 use crate::pending::Ask;
 
 pub use crate::config::{CodecChoice, EdgeHubConfig, WebSocketConfig};
@@ -114,7 +114,7 @@ impl EdgeHub {
             dialer: Arc::clone(&self.ports.dialer),
             instance: self.instance,
             seed: u64::from_le_bytes(seed),
-            wall_clock: (Instant::now(), since_epoch),
+            clock: Clock { since: cx.now(), wall: since_epoch },
             config: self.config.clone(),
             node,
         };

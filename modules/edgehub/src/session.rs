@@ -51,7 +51,8 @@ pub(crate) struct Settings {
     pub(crate) write_timeout: Duration,
     pub(crate) message_qps: u32,
     pub(crate) message_burst: u32,
-    /// The wall clock when the session began.
+    /// When the session began, and the wall clock at that moment.
+    pub(crate) started: Instant,
     pub(crate) wall_clock: Duration,
     pub(crate) seed: u64,
 }
@@ -116,7 +117,7 @@ impl Session {
         };
         let session = Self {
             bus,
-            started: Instant::now(),
+            started: settings.started,
             lanes,
             keepalive: Keepalive::new(keepalive, Duration::ZERO),
             bucket: TokenBucket::new(settings.message_qps, settings.message_burst),
