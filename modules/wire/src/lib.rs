@@ -14,13 +14,13 @@
 pub mod codec;
 pub mod conformance;
 pub mod link;
+pub mod memory;
 pub mod session;
 
 mod content;
 mod downlink;
 mod lanes;
 mod legacy;
-mod memory;
 mod message;
 mod path;
 mod raw;
