@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{custom, roots};
 use crate::registry::{Registry, Resource};
-use crate::schema::types::{Field, ListKind, Merging, Shape, Type, type_name};
+use crate::schema::types::{APIEXTENSIONS, Field, ListKind, Merging, Shape, Type, type_name};
 
 /// Where references point to.
 pub(super) const PREFIX: &str = "#/components/schemas/";
@@ -144,6 +144,21 @@ fn describe(registry: &Registry, name: &str, schema: &mut Value) {
     if let Some(built) = built {
         optional(built, schema);
     }
+    if is_anything(name)
+        && let Value::Object(fields) = schema
+    {
+        fields.retain(|key, _| key == "description");
+    }
+}
+
+/// Returns whether a schema stands for more than one JSON type.
+fn is_anything(name: &str) -> bool {
+    matches!(
+        name.strip_prefix(APIEXTENSIONS),
+        Some(
+            ".JSON" | ".JSONSchemaPropsOrArray" | ".JSONSchemaPropsOrBool" | ".JSONSchemaPropsOrStringArray"
+        )
+    )
 }
 
 /// Objects may come without what servers fill in: nothing but what every writer has to give is

@@ -59,6 +59,16 @@ fn schemas_say_how_lists_merge() {
 }
 
 #[test]
+fn what_may_be_anything_has_no_type() {
+    let document = document(&Registry::builtin(), "apis/apiextensions.k8s.io/v1");
+    let schemas = &document["components"]["schemas"];
+    for kind in ["JSON", "JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrStringArray"] {
+        let schema = &schemas[&format!("{}.{kind}", crate::schema::types::APIEXTENSIONS)];
+        assert_eq!(schema.as_object().unwrap().keys().collect::<Vec<_>>(), ["description"], "{kind}");
+    }
+}
+
+#[test]
 fn operations_name_their_kind_and_parameters() {
     let apps = document(&Registry::builtin(), "apis/apps/v1");
     let patch = &apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
