@@ -31,6 +31,7 @@ pub use logging::start_logging;
 pub use notice::Notices;
 pub use problem::{ConfigError, Origin, Problem};
 pub use settings::{ApiServerSettings, LogFormat, LogLevel, Settings};
+pub use shipped::{print, printed};
 pub use start::{Ending, asked_to_end, report, run, start};
 
 /// The process that a configuration is for.

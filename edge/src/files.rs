@@ -31,8 +31,8 @@ impl DiskFiles {
     /// Keeps pods' files below `data` (`rootDirectory`) and their logs below `logs`
     /// (`podLogsDir`). Nothing is made yet.
     #[must_use]
-    pub fn new(data: PathBuf, logs: PathBuf) -> Self {
-        Self { layout: Layout { data, logs } }
+    pub fn new(data: impl Into<PathBuf>, logs: impl Into<PathBuf>) -> Self {
+        Self { layout: Layout { data: data.into(), logs: logs.into() } }
     }
 
     async fn aside<T: Send + 'static>(

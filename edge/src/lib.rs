@@ -1,9 +1,47 @@
-//! The edge process: its catalog of modules and their adapters
+//! The edge process: its catalog of modules and their adapters.
 
 pub mod cri;
 pub mod files;
 pub mod machine;
 pub mod prober;
+pub mod runtime;
 pub mod ws;
 
+mod process;
 mod ws_frames;
+
+use std::fmt;
+
+use beehive::Catalog;
+use edged::{Edged, EdgedPorts};
+use edgehub::EdgeHub;
+use metamanager::MetaManager;
+use store::SharedStore;
+
+pub use process::{Args, inert_catalog, main_with};
+
+/// What the edge's modules are given.
+#[derive(Clone)]
+pub struct EdgePorts {
+    /// Keeps the node's objects.
+    pub store: SharedStore,
+    /// Reaches the cloud.
+    pub hub: edgehub::Ports,
+    /// Runs pods.
+    pub edged: EdgedPorts,
+}
+
+impl fmt::Debug for EdgePorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EdgePorts").field("store", &self.store).field("edged", &self.edged).finish_non_exhaustive()
+    }
+}
+
+/// Returns the modules of an edge process, in start order.
+#[must_use]
+pub fn catalog(ports: EdgePorts) -> Catalog {
+    Catalog::new()
+        .with::<MetaManager>(ports.store)
+        .with::<EdgeHub>(ports.hub)
+        .with::<Edged>(ports.edged)
+}

@@ -35,13 +35,11 @@ impl Machine {
     }
 
     fn read_facts(&self) -> Result<NodeFacts, FileError> {
-        let hostname = nix::unistd::gethostname()
-            .map_err(|errno| failed("read the host name of", Path::new("/"), errno.into()))?;
         let machine_id = first_line(&["/etc/machine-id", "/var/lib/dbus/machine-id"]);
         let system_uuid = first_line(&["/sys/class/dmi/id/product_uuid"]);
         let storage = self.space()?;
         Ok(NodeFacts {
-            hostname: hostname.to_string_lossy().trim().to_lowercase(),
+            hostname: host_name()?,
             addresses: self.addresses()?,
             cpu_millis: count_cpus(&read("/sys/devices/system/cpu/online").unwrap_or_default()) * 1000,
             memory_bytes: memory_bytes(&read("/proc/meminfo")?, "MemTotal"),
@@ -109,6 +107,17 @@ impl Machine {
     }
 }
 
+/// Returns the machine's host name in lower case, which is its node's name unless another is chosen.
+///
+/// # Errors
+///
+/// When the kernel does not say.
+pub fn host_name() -> Result<String, FileError> {
+    let name = nix::unistd::gethostname()
+        .map_err(|errno| failed("read the host name of", Path::new("/"), errno.into()))?;
+    Ok(name.to_string_lossy().trim().to_lowercase())
+}
+
 struct Space {
     bytes: u64,
     bytes_available: u64,
@@ -168,8 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn this_machine_is_described() {
-        let machine =
-            Machine::new("/var/lib/nothing-is-here".into(), PathBuf::from("/etc/resolv.conf"), None);
+        let machine = Machine::new("/var/lib/nothing-is-here".into(), "/etc/resolv.conf".into(), None);
         let facts = machine.facts().await.expect("this is a machine");
         assert!(!facts.hostname.is_empty() && facts.hostname == facts.hostname.to_lowercase());
         assert!(facts.cpu_millis >= 1000 && facts.memory_bytes > 1 << 26 && facts.storage_bytes > 1 << 26);

@@ -96,11 +96,16 @@ async fn get<C: AsyncRead + AsyncWrite + Unpin + Send>(connection: C, probe: &Ht
         request = request.header(name, value);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request);
-    tokio::select! { biased;
-        answer = answer => answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string()),
-        driven = driver => Err(driven.map_or_else(|error| error.to_string(), |()| "connection closed".to_owned())),
-    }
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! { biased;
+        answer = &mut answer => answer,
+        // A server that closes at once has answered before; its answer waits.
+        driven = driver => match driven {
+            Ok(()) => answer.await,
+            Err(error) => Err(error),
+        },
+    };
+    answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
 }
 
 /// Takes any certificate, as kubelet's probes do: they ask whether a server answers, not who it is.

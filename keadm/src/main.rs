@@ -1,1 +1,7 @@
-fn main() {}
+//! The operator's tool of Beehive.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keadm::main()
+}

@@ -1,0 +1,142 @@
+//! The process `cloudcore`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use apiserver::{ApiServer, NoNodeLogs, Options, SigningKey};
+use beehive::{Catalog, Node, NodeOptions, SystemClock};
+use clap::Parser;
+use node_config::{Ending, Loaded, Process, ProcessArgs, report};
+use store::MemoryStore;
+use store_sled::SledStore;
+
+use crate::embedded::{Embedded, EmbeddedOptions, client};
+use crate::ws::WsListener;
+use crate::CloudPorts;
+
+/// The cloud of a Beehive cluster: links to all nodes, and what moves objects between them and the
+/// Kubernetes API.
+#[derive(Debug, Parser)]
+#[command(name = "cloudcore", version)]
+pub struct Args {
+    /// What both processes have.
+    #[command(flatten)]
+    pub process: ProcessArgs,
+
+    /// The kubeconfig of the cluster to serve; overrides kubeAPIConfig.kubeConfig of the file.
+    #[arg(long, value_name = "FILE", env = "BEEHIVE_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// Runs the cloud process with the catalog that `catalog` makes of its ports. It is called twice:
+/// once to learn what sections the modules read, with ports that do nothing.
+pub fn main_with(catalog: impl Fn(CloudPorts) -> Catalog) -> ExitCode {
+    let args = Args::parse();
+    if let Some(text) = node_config::printed(Process::CloudCore, &args.process) {
+        return node_config::print(text);
+    }
+    match beehive::block_on(run(args, catalog)) {
+        Ok(ending) => ending.into(),
+        Err(error) => {
+            report(&error);
+            Ending::Unprepared.into()
+        }
+    }
+}
+
+async fn run(args: Args, catalog: impl Fn(CloudPorts) -> Catalog) -> Ending {
+    let inert = match inert().await {
+        Ok(ports) => catalog(ports),
+        Err(error) => {
+            report(&*error);
+            return Ending::Broken;
+        }
+    };
+    let loaded = match node_config::start(Process::CloudCore, &args.process, &inert) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            report(&error);
+            return Ending::Misconfigured;
+        }
+    };
+    let kubeconfig = args.kubeconfig.as_deref().or(loaded.settings.kubeconfig.as_deref());
+    let (ports, embedded) = match prepare(&loaded, kubeconfig).await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            report(&*error);
+            return Ending::Unprepared;
+        }
+    };
+    let ending = launch(&loaded, catalog(ports)).await;
+    drop(embedded);
+    ending
+}
+
+async fn launch(loaded: &Loaded, catalog: Catalog) -> Ending {
+    let mut sections = match loaded.node_sections() {
+        Ok(sections) => sections,
+        Err(error) => {
+            report(&error);
+            return Ending::Misconfigured;
+        }
+    };
+    let known: Vec<&str> = catalog.entries().iter().map(|entry| entry.section).collect();
+    sections.retain(|name, _| known.contains(&name.as_str()));
+    let seed = node_config::random_seed().unwrap_or_default();
+    let options = NodeOptions { name: "cloudcore".to_owned(), seed, ..NodeOptions::default() };
+    match Node::launch(catalog, sections, options).await {
+        Ok(node) => node_config::run(node).await,
+        Err(error) => {
+            report(&loaded.explain(&error));
+            Ending::Misconfigured
+        }
+    }
+}
+
+type Problem = Box<dyn std::error::Error>;
+
+async fn prepare(
+    loaded: &Loaded,
+    kubeconfig: Option<&Path>,
+) -> Result<(CloudPorts, Option<Embedded>), Problem> {
+    let listeners: Vec<Arc<dyn wire::link::Listener>> = vec![Arc::new(WsListener)];
+    if let Some(path) = kubeconfig {
+        let kube = outside(path, loaded.settings.master.as_deref()).await?;
+        tracing::info!(kubeconfig = %path.display(), "serving the cluster of a kubeconfig");
+        return Ok((CloudPorts { kube, listeners, api_server: None }, None));
+    }
+    let settings = &loaded.settings;
+    let api = &settings.api_server;
+    let embedded = Embedded::open(EmbeddedOptions {
+        store: Arc::new(SledStore::open(&settings.store)?),
+        directory: api.directory.clone(),
+        address: SocketAddr::new(api.address, api.port),
+        logs: Arc::new(NoNodeLogs),
+    })
+    .await?;
+    let path = api.directory.join("kubeconfig");
+    embedded.write_kubeconfig(&path)?;
+    tracing::info!(address = %embedded.address(), kubeconfig = %path.display(), "serving a cluster of its own");
+    let ports =
+        CloudPorts { kube: embedded.client(), listeners, api_server: Some(embedded.server()) };
+    Ok((ports, Some(embedded)))
+}
+
+async fn outside(path: &Path, master: Option<&str>) -> Result<kube::Client, Problem> {
+    let kubeconfig = kube::config::Kubeconfig::read_from(path)?;
+    let options = kube::config::KubeConfigOptions::default();
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    if let Some(master) = master {
+        config.cluster_url = master.parse::<http::Uri>()?;
+    }
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// Makes ports that do nothing, for a catalog that is only looked at.
+async fn inert() -> Result<CloudPorts, Problem> {
+    let options = Options::new(Arc::new(SystemClock), 0, SigningKey::new([0; 32]));
+    let server = ApiServer::open(Arc::new(MemoryStore::new()), options).await?;
+    Ok(CloudPorts { kube: client(&server), listeners: Vec::new(), api_server: Some(server) })
+}

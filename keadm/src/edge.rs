@@ -1,0 +1,85 @@
+//! One edge node of this process.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use beehive::{LaunchError, Node, NodeOptions};
+use edgecore::{EdgePorts, runtime};
+use edged::config::EdgedConfig;
+use node_config::{ConfigError, Loaded, ModuleKeys, Process};
+use serde_json::json;
+use store_sled::{OpenError, SledStore};
+use wire::MemoryNetwork;
+
+/// Says why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EdgeError {
+    /// Its configuration is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its store could not be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The runtime's endpoint is of no use.
+    #[error("the runtime's endpoint is of no use")]
+    Endpoint(#[from] edgecore::cri::EndpointError),
+    /// Its modules do not start.
+    #[error("the modules of the node do not start")]
+    Launch(#[from] LaunchError),
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    Randomness(#[from] std::io::Error),
+}
+
+/// What a node is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct EdgePlan {
+    pub(crate) name: String,
+    pub(crate) runtime: &'static str,
+    pub(crate) endpoint: String,
+}
+
+/// Starts a node that keeps everything in `directory` and reaches its cloud over `network`.
+pub(crate) async fn start(
+    plan: &EdgePlan,
+    directory: &Path,
+    network: &MemoryNetwork,
+) -> Result<Node, EdgeError> {
+    let hub = edgehub::Ports { dialer: Arc::new(network.clone()) };
+    let loaded = configure(plan, directory)?;
+    let sections = loaded.node_sections()?;
+    let body = sections.get("edged").map(|section| section.body.clone()).unwrap_or_default();
+    let config = beehive::section::parse::<EdgedConfig>(&body, "modules.edged");
+    let config = config.map_err(|problems| loaded.locate(&problems))?;
+    let opened = SledStore::open_or_recover(directory.join("store"))?;
+    if let Some(recovery) = &opened.recovery {
+        let moved_to = recovery.moved_to.display();
+        tracing::error!(node = plan.name, cause = recovery.cause, %moved_to, "the node's store was damaged: it begins anew");
+    }
+    let edged = runtime::edged_ports(&config).await?;
+    let ports = EdgePorts { store: Arc::new(opened.store), hub, edged };
+    let seed = node_config::random_seed()?;
+    let options = NodeOptions { name: plan.name.clone(), seed, ..NodeOptions::default() };
+    Ok(Node::launch(edgecore::catalog(ports), sections, options).await?)
+}
+
+/// Makes the node's configuration as if it stood in a file.
+fn configure(plan: &EdgePlan, directory: &Path) -> Result<Loaded, ConfigError> {
+    let text = json!({
+        "modules": {
+            "edged": {
+                "hostnameOverride": plan.name,
+                "runtime": plan.runtime,
+                "rootDirectory": directory.join("kubelet"),
+                "reportEvent": true,
+                "tailoredKubeletConfig": {
+                    "containerRuntimeEndpoint": plan.endpoint,
+                    "podLogsDir": directory.join("logs"),
+                },
+            },
+        },
+    });
+    let keys = ModuleKeys::of_catalog(&edgecore::inert_catalog());
+    node_config::load(Process::EdgeCore, &keys, Some(("keadm up", &text.to_string())), &BTreeMap::new())
+}
