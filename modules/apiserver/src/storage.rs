@@ -6,7 +6,7 @@
 //! anything else is written.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -96,7 +96,19 @@ impl Change {
     }
 }
 
-type Outcome = Arc<OnceLock<Result<(), StoreError>>>;
+/// How a write ended, once it did.
+#[derive(Debug, Clone, Default)]
+struct Outcome(Arc<Mutex<Option<Result<(), StoreError>>>>);
+
+impl Outcome {
+    fn get(&self) -> Option<Result<(), StoreError>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, result: Result<(), StoreError>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+}
 
 #[derive(Debug)]
 struct Pending {
@@ -338,7 +350,7 @@ impl Storage {
     async fn settle(&self, id: u64, outcome: &Outcome) -> Result<(), StoreError> {
         loop {
             if let Some(result) = outcome.get() {
-                return result.clone();
+                return result;
             }
             let front = self.lock().pending.front().map(|pending| (pending.id, pending.commit.clone()));
             let Some((front, commit)) = front else { continue };
@@ -371,8 +383,7 @@ impl Storage {
             Ok(()) => {
                 let Some(pending) = state.pending.pop_front() else { return };
                 state.publish(&pending);
-                // Every waiter checks the outcome; a second setting cannot happen.
-                drop(pending.outcome.set(Ok(())));
+                pending.outcome.set(Ok(()));
             }
             Err(error) => {
                 tracing::error!(%error, "the store refused a write: all writes that wait for it fail");
@@ -421,7 +432,7 @@ impl State {
         for pending in std::mem::take(&mut self.pending) {
             self.dirty.extend(pending.repairs);
             self.dirty.extend(pending.changes.into_iter().map(|change| (change.space, change.key)));
-            drop(pending.outcome.set(Err(error.clone())));
+            pending.outcome.set(Err(error.clone()));
         }
         self.staged.clear();
     }

@@ -3,6 +3,7 @@
 //! A watcher owns no queue. It is a cursor in the resource's history; one that falls out of the
 //! history is told so and ended.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Sleep, sleep};
 
 use crate::registry::Resource;
 use crate::select::Selection;
@@ -66,7 +67,6 @@ pub(crate) fn watch(call: &Call, wanted: &Wanted) -> Result<Reply, ApiError> {
         Some(seconds) => seconds.min(24 * 3600),
         None => u64::from(TIMEOUT_SECONDS_MIN + server.random_below(TIMEOUT_SECONDS_MIN)),
     };
-    let now = Instant::now();
     let watcher = Watcher {
         storage,
         server: server.clone(),
@@ -81,8 +81,8 @@ pub(crate) fn watch(call: &Call, wanted: &Wanted) -> Result<Reply, ApiError> {
         ends_initial: bookmarks && matches!(start, Start::State { marked: true }),
         bookmarks,
         columns: true,
-        deadline: now + Duration::from_secs(seconds),
-        bookmark_at: now + BOOKMARK_PERIOD,
+        deadline: Box::pin(sleep(Duration::from_secs(seconds))),
+        bookmark_due: Box::pin(sleep(BOOKMARK_PERIOD)),
         ended: false,
         _slot: slot,
     };
@@ -177,8 +177,8 @@ struct Watcher {
     bookmarks: bool,
     /// The next table carries the column definitions.
     columns: bool,
-    deadline: Instant,
-    bookmark_at: Instant,
+    deadline: Pin<Box<Sleep>>,
+    bookmark_due: Pin<Box<Sleep>>,
     ended: bool,
     _slot: Slot,
 }
@@ -192,6 +192,11 @@ impl Watcher {
             return Some((chunk, self));
         }
         loop {
+            // Asked for first, so that a busy resource does not keep a watch open for ever.
+            if futures::poll!(self.deadline.as_mut()).is_ready() {
+                self.ended = true;
+                return self.bookmarks.then(|| (self.bookmark(false), self));
+            }
             self.signal.borrow_and_update();
             match self.storage.changes(&self.space, self.cursor, CHUNK_EVENTS) {
                 Err(forgotten) => {
@@ -218,12 +223,9 @@ impl Watcher {
                         return None;
                     }
                 }
-                () = tokio::time::sleep_until(self.deadline) => {
-                    self.ended = true;
-                    return self.bookmarks.then(|| (self.bookmark(false), self));
-                }
-                () = tokio::time::sleep_until(self.bookmark_at), if self.bookmarks => {
-                    self.bookmark_at = Instant::now() + BOOKMARK_PERIOD;
+                () = self.deadline.as_mut() => {}
+                () = self.bookmark_due.as_mut(), if self.bookmarks => {
+                    self.bookmark_due = Box::pin(sleep(BOOKMARK_PERIOD));
                     return Some((self.bookmark(false), self));
                 }
             }

@@ -1,6 +1,6 @@
 //! Who may do what, and how the server knows who asks.
 
-use crate::common::{Cluster, MAPS, PODS, config_map, pod, read, request};
+use crate::cluster::{Cluster, MAPS, PODS, config_map, pod, read, request};
 use apiserver::Identity;
 use serde_json::{Value, json};
 

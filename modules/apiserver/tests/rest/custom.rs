@@ -1,6 +1,6 @@
 //! Custom resource definitions and their objects.
 
-use crate::common::{Cluster, MAPS, config_map};
+use crate::cluster::{Cluster, MAPS, config_map};
 use apiserver::Upkeep;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Cluster, MAPS, config_map};
+use crate::cluster::{Cluster, MAPS, config_map};
 use serde_json::{Value, json};
 use store::Fault;
 
@@ -81,7 +81,7 @@ async fn a_corrupt_record_is_a_clear_error_at_the_start() {
     cluster.create(MAPS, config_map("a")).await;
     let store = cluster.store.crash();
     store.corrupt("apiserver-objects", b"core/configmaps\0default\0a");
-    let options = crate::common::options(&cluster.clock, 3);
+    let options = crate::cluster::options(&cluster.clock, 3);
     let refused = apiserver::ApiServer::open(std::sync::Arc::new(store), options).await;
     let error = refused.map(drop).expect_err("the record is corrupt");
     assert_eq!(error.to_string(), "the API server's objects could not be read");

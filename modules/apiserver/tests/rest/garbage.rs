@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use crate::common::{Cluster, pod, read, request};
+use crate::cluster::{Cluster, pod, read, request};
 
 /// Values of every shape, nested a little, with names that the server looks for.
 fn value() -> impl Strategy<Value = Value> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::Cluster;
+use crate::cluster::Cluster;
 use apiserver::Identity;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, ObjectReference, Pod};
@@ -19,7 +19,7 @@ fn client(cluster: &Cluster) -> Client {
 }
 
 fn config_map(name: &str) -> ConfigMap {
-    serde_json::from_value(crate::common::config_map(name)).expect("it is a config map")
+    serde_json::from_value(crate::cluster::config_map(name)).expect("it is a config map")
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_plain_watch_shows_additions_changes_and_deletions() {
     let pods: Api<Pod> = Api::default_namespaced(client(&cluster));
     let version = pods.list(&ListParams::default()).await.expect("it lists").metadata.resource_version;
     let version = version.expect("a list has a version");
-    let pod: Pod = serde_json::from_value(crate::common::pod("a")).expect("it is a pod");
+    let pod: Pod = serde_json::from_value(crate::cluster::pod("a")).expect("it is a pod");
     pods.create(&PostParams::default(), &pod).await.expect("it is created");
     let status = json!({"status": {"phase": "Running"}});
     pods.patch_status("a", &PatchParams::default(), &Patch::Strategic(status)).await.expect("it is patched");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Cluster, MAPS, PODS, config_map, pod};
+use crate::cluster::{Cluster, MAPS, PODS, config_map, pod};
 use apiserver::Upkeep;
 use serde_json::{Value, json};
 

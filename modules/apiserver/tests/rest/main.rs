@@ -1,7 +1,7 @@
 //! The REST API as clients see it, called in-process over a store in memory.
 
 mod access;
-mod common;
+mod cluster;
 mod custom;
 mod durability;
 mod garbage;

@@ -6,7 +6,7 @@ use apiserver::{ApiServerConfig, ApiServerModule};
 use beehive::Probe;
 use serde_json::{Value, json};
 
-use crate::common::{Cluster, MAPS, config_map};
+use crate::cluster::{Cluster, MAPS, config_map};
 
 #[test]
 fn a_deleted_namespace_ends_without_further_requests() {

@@ -1,6 +1,6 @@
 //! Creating, reading, changing and deleting single objects.
 
-use crate::common::{Cluster, MAPS, config_map};
+use crate::cluster::{Cluster, MAPS, config_map};
 use serde_json::{Value, json};
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::common::{Cluster, PODS, pod};
+use crate::cluster::{Cluster, PODS, pod};
 use apiserver::NodeLogs;
 use bytes::Bytes;
 use futures::FutureExt;

@@ -1,6 +1,6 @@
 //! Addresses and ports of services.
 
-use crate::common::Cluster;
+use crate::cluster::Cluster;
 use serde_json::{Value, json};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";

@@ -1,6 +1,6 @@
 //! Watches, and the rules of resource versions.
 
-use crate::common::{Cluster, MAPS, config_map};
+use crate::cluster::{Cluster, MAPS, config_map};
 use serde_json::{Value, json};
 
 async fn list_version(cluster: &Cluster) -> String {
@@ -195,4 +195,17 @@ async fn watches_are_bounded_in_number() {
     assert_eq!(code, 429);
     drop(one);
     cluster.watch(&format!("{MAPS}?watch=1")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_in_time_however_much_there_is_to_show() {
+    let cluster = Cluster::new().await;
+    let version = list_version(&cluster).await;
+    let mut watch =
+        cluster.watch(&format!("{MAPS}?watch=1&resourceVersion={version}&timeoutSeconds=5")).await;
+    cluster.create(MAPS, config_map("a")).await;
+    assert_eq!(watch.step().await, "ADDED a");
+    cluster.create(MAPS, config_map("b")).await;
+    tokio::time::advance(std::time::Duration::from_secs(6)).await;
+    assert_eq!(watch.step().await, "end");
 }
