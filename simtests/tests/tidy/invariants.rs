@@ -4,18 +4,31 @@ use syn::visit::Visit;
 
 use crate::source::{none, read};
 
-/// Collects the names of functions that carry a test attribute.
-#[derive(Default)]
-struct Tests(Vec<String>);
+/// Collects the names of functions that carry a test attribute; in a test program with its own
+/// `main`, of all functions.
+struct Tests {
+    names: Vec<String>,
+    without_harness: bool,
+}
+
+impl Tests {
+    fn of(syntax: &syn::File) -> Vec<String> {
+        let is_main =
+            |item: &syn::Item| matches!(item, syn::Item::Fn(function) if function.sig.ident == "main");
+        let mut tests = Self { names: Vec::new(), without_harness: syntax.items.iter().any(is_main) };
+        tests.visit_file(syntax);
+        tests.names
+    }
+}
 
 impl<'ast> Visit<'ast> for Tests {
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
-        let is_test = function
+        let marked = function
             .attrs
             .iter()
             .any(|attribute| attribute.path().segments.last().is_some_and(|segment| segment.ident == "test"));
-        if is_test {
-            self.0.push(function.sig.ident.to_string());
+        if marked || self.without_harness {
+            self.names.push(function.sig.ident.to_string());
         }
         syn::visit::visit_item_fn(self, function);
     }
@@ -61,10 +74,8 @@ fn each_invariant_names_an_existing_test() {
             offences.push(format!("no guard: {invariant}"));
         }
         for (file, test) in guards {
-            let mut tests = Tests::default();
             let syntax = syn::parse_file(&read(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-            tests.visit_file(&syntax);
-            if !tests.0.contains(&test) {
+            if !Tests::of(&syntax).contains(&test) {
                 offences.push(format!("{file} has no test {test}"));
             }
         }

@@ -19,6 +19,7 @@ impl Source {
             && !self.path.starts_with("simtests/")
             && !self.path.starts_with("examples/")
             && !self.path.ends_with("/tests.rs")
+            && !self.path.ends_with("_tests.rs")
     }
 }
 
