@@ -196,7 +196,9 @@ async fn listen(
 fn signing_key(path: &Path) -> Result<SigningKey, EmbeddedError> {
     let useless = |problem: String| EmbeddedError::SigningKey { path: path.to_owned(), problem };
     match std::fs::read_to_string(path) {
-        Ok(text) => parse_key(text.trim()).map(SigningKey::new).ok_or_else(|| useless("not 64 hex digits".into())),
+        Ok(text) => {
+            parse_key(text.trim()).map(SigningKey::new).ok_or_else(|| useless("not 64 hex digits".into()))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret: [u8; 32] = node_config::random_bytes().map_err(|error| useless(error.to_string()))?;
             let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -209,8 +211,11 @@ fn signing_key(path: &Path) -> Result<SigningKey, EmbeddedError> {
 
 fn parse_key(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u32> = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
-    let bytes: Vec<u8> =
-        digits.chunks(2).map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit))).collect::<Result<_, _>>().ok()?;
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit)))
+        .collect::<Result<_, _>>()
+        .ok()?;
     (digits.len() == 64).then(|| bytes.try_into().ok())?
 }
 

@@ -18,7 +18,7 @@ use scheduler::{NodeLifecycle, Scheduler};
 use wire::link::Listener;
 
 pub use embedded::{Embedded, EmbeddedError, EmbeddedOptions};
-pub use process::{Args, main_with};
+pub use process::{Args, inert_catalog, main_with};
 
 /// What the cloud's modules are given.
 #[derive(Clone)]

@@ -12,9 +12,9 @@ use node_config::{Ending, Loaded, Process, ProcessArgs, report};
 use store::MemoryStore;
 use store_sled::SledStore;
 
+use crate::CloudPorts;
 use crate::embedded::{Embedded, EmbeddedOptions, client};
 use crate::ws::WsListener;
-use crate::CloudPorts;
 
 /// The cloud of a Beehive cluster: links to all nodes, and what moves objects between them and the
 /// Kubernetes API.
@@ -119,8 +119,7 @@ async fn prepare(
     let path = api.directory.join("kubeconfig");
     embedded.write_kubeconfig(&path)?;
     tracing::info!(address = %embedded.address(), kubeconfig = %path.display(), "serving a cluster of its own");
-    let ports =
-        CloudPorts { kube: embedded.client(), listeners, api_server: Some(embedded.server()) };
+    let ports = CloudPorts { kube: embedded.client(), listeners, api_server: Some(embedded.server()) };
     Ok((ports, Some(embedded)))
 }
 
@@ -132,6 +131,15 @@ async fn outside(path: &Path, master: Option<&str>) -> Result<kube::Client, Prob
         config.cluster_url = master.parse::<http::Uri>()?;
     }
     Ok(kube::Client::try_from(config)?)
+}
+
+/// Returns the catalog with ports that do nothing, to be looked at.
+///
+/// # Errors
+///
+/// When the embedded API server does not open in memory.
+pub async fn inert_catalog() -> Result<Catalog, Box<dyn std::error::Error>> {
+    inert().await.map(crate::catalog)
 }
 
 /// Makes ports that do nothing, for a catalog that is only looked at.

@@ -33,15 +33,15 @@ pub struct EdgePorts {
 
 impl fmt::Debug for EdgePorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EdgePorts").field("store", &self.store).field("edged", &self.edged).finish_non_exhaustive()
+        f.debug_struct("EdgePorts")
+            .field("store", &self.store)
+            .field("edged", &self.edged)
+            .finish_non_exhaustive()
     }
 }
 
 /// Returns the modules of an edge process, in start order.
 #[must_use]
 pub fn catalog(ports: EdgePorts) -> Catalog {
-    Catalog::new()
-        .with::<MetaManager>(ports.store)
-        .with::<EdgeHub>(ports.hub)
-        .with::<Edged>(ports.edged)
+    Catalog::new().with::<MetaManager>(ports.store).with::<EdgeHub>(ports.hub).with::<Edged>(ports.edged)
 }

@@ -78,7 +78,10 @@ impl Prober for NetProber {
     }
 }
 
-async fn get<C: AsyncRead + AsyncWrite + Unpin + Send>(connection: C, probe: &HttpProbe) -> Result<u16, String> {
+async fn get<C: AsyncRead + AsyncWrite + Unpin + Send>(
+    connection: C,
+    probe: &HttpProbe,
+) -> Result<u16, String> {
     let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(|e| e.to_string())?;
     let own = |name: &str| probe.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name));
     let mut request = http::Request::get(&probe.path);

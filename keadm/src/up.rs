@@ -10,8 +10,8 @@ use cloudcore::{CloudPorts, Embedded, EmbeddedError, EmbeddedOptions};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Node as KubeNode;
-use kube::api::ListParams;
 use kube::Api;
+use kube::api::ListParams;
 use node_config::{Ending, LogFormat, report, start_logging};
 use protocol::{NameError, NodeName};
 use store_sled::{OpenError, SledStore};
@@ -113,14 +113,15 @@ async fn start(flags: &Up) -> Result<Cluster, UpError> {
         listeners: vec![Arc::new(network.clone())],
         api_server: Some(embedded.server()),
     };
-    let seed = node_config::random_seed().map_err(|cause| UpError::Directory { path: directory.clone(), cause })?;
+    let seed =
+        node_config::random_seed().map_err(|cause| UpError::Directory { path: directory.clone(), cause })?;
     let options = NodeOptions { name: "cloudcore".to_owned(), seed, ..NodeOptions::default() };
     let cloud = Node::launch(cloudcore::catalog(ports), Default::default(), options).await?;
 
     let mut cluster = Cluster { embedded, cloud, edges: Vec::new(), names: Vec::new() };
     for plan in plans(flags)? {
-        let name = NodeName::parse(&plan.name)
-            .map_err(|cause| UpError::Name { name: plan.name.clone(), cause })?;
+        let name =
+            NodeName::parse(&plan.name).map_err(|cause| UpError::Name { name: plan.name.clone(), cause })?;
         let home = directory.join("edge").join(&plan.name);
         let started = edge::start(&plan, &home, &network).await;
         let node = started.map_err(|cause| UpError::Edge { name: plan.name.clone(), cause })?;
@@ -143,7 +144,11 @@ fn plans(flags: &Up) -> Result<Vec<EdgePlan>, UpError> {
     let endpoint = flags.runtime_endpoint.clone();
     let mut plans = vec![EdgePlan { name, runtime: flags.runtime.as_str(), endpoint: endpoint.clone() }];
     for number in 1..=flags.nodes {
-        plans.push(EdgePlan { name: format!("hollow-{number}"), runtime: "hollow", endpoint: endpoint.clone() });
+        plans.push(EdgePlan {
+            name: format!("hollow-{number}"),
+            runtime: "hollow",
+            endpoint: endpoint.clone(),
+        });
     }
     Ok(plans)
 }
@@ -181,11 +186,18 @@ async fn announce(cluster: &Cluster, flags: &Up, began: Instant) {
         }
         if !told && began.elapsed() > IMPATIENCE {
             told = true;
-            say(&format!("still waiting for {} to be ready; --log-level info tells more", waiting.join(", ")));
+            say(&format!(
+                "still waiting for {} to be ready; --log-level info tells more",
+                waiting.join(", ")
+            ));
         }
         sleep(LOOK_PERIOD).await;
     }
-    let nodes = if cluster.names.len() == 1 { "the node is".to_owned() } else { format!("{} nodes are", cluster.names.len()) };
+    let nodes = if cluster.names.len() == 1 {
+        "the node is".to_owned()
+    } else {
+        format!("{} nodes are", cluster.names.len())
+    };
     say(&format!("{nodes} ready after {:.1} s. In another terminal:", began.elapsed().as_secs_f64()));
     let kubeconfig = flags.data_dir.join("kubeconfig");
     say(&format!("\n  kubectl --kubeconfig {} get nodes,pods -A -o wide\n", kubeconfig.display()));
