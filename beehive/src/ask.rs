@@ -118,7 +118,7 @@ async fn make_room<Q: Message>(
     within: Duration,
 ) -> Result<(), AskError> {
     let (request, server) = (Q::NAME, bus.core.name(port.module));
-    match timeout_at(deadline, port.sink.put(letter)).await {
+    match timeout_at(deadline, port.put(letter)).await {
         Ok(Ok(())) => {
             bus.core.record(bus.me, port.module, request, EventKind::Asked);
             Ok(())

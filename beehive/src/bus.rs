@@ -109,7 +109,7 @@ impl Bus {
     /// Puts a letter in a mailbox as soon as it has room. Returns whether the receiver is there.
     async fn put<E: Message>(&self, port: &Port<E>, letter: Letter<E>) -> Result<bool, Chain> {
         let _edge = self.core.wait(self.me, port.module, E::NAME)?;
-        let put = port.sink.put(letter).await.is_ok();
+        let put = port.put(letter).await.is_ok();
         if put {
             self.core.record(self.me, port.module, E::NAME, EventKind::Sent);
         }

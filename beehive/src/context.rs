@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::bus::Bus;
 use crate::core::Core;
+use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::module::{Handler, Module};
 use crate::name::ModuleName;
-use crate::parcel::{Me, Parcel, own};
+use crate::parcel::{Me, Parcels, timed};
 use crate::route::ModuleId;
 use crate::task::{TaskKey, Tasks};
 use crate::timer::{TimerKey, Timers};
@@ -34,7 +34,7 @@ pub struct Buggify {
 /// What a module's handlers are given: the bus, timers, tasks, time and randomness.
 pub struct Context<M: Module> {
     bus: Bus,
-    mailbox: mpsc::Sender<Parcel<M>>,
+    mailbox: Mailbox<Parcels<M>>,
     pub(crate) timers: Timers<M>,
     pub(crate) tasks: Rc<Tasks>,
     rng: Rng,
@@ -46,7 +46,7 @@ impl<M: Module> Context<M> {
     pub(crate) fn new(
         core: Arc<Core>,
         module: ModuleId,
-        mailbox: mpsc::Sender<Parcel<M>>,
+        mailbox: Mailbox<Parcels<M>>,
         tasks: Rc<Tasks>,
         chance: Chance,
     ) -> Self {
@@ -85,7 +85,7 @@ impl<M: Module> Context<M> {
         M: Handler<E>,
     {
         let me = self.bus.me;
-        self.timers.add(period, Some(period), Box::new(move || Some(own::<M, E>(message.clone(), me))))
+        self.timers.add(period, Some(period), Box::new(move || Some(timed::<M, E>(message.clone(), me))))
     }
 
     /// Delivers `message` to the module once, after `delay`.
@@ -95,7 +95,11 @@ impl<M: Module> Context<M> {
     {
         let me = self.bus.me;
         let mut message = Some(message);
-        self.timers.add(delay, None, Box::new(move || message.take().map(|message| own::<M, E>(message, me))))
+        self.timers.add(
+            delay,
+            None,
+            Box::new(move || message.take().map(|message| timed::<M, E>(message, me))),
+        )
     }
 
     /// Ends a timer. Nothing happens if it is over.

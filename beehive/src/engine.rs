@@ -15,17 +15,17 @@ use std::time::Duration;
 use futures::task::AtomicWaker;
 use futures::{FutureExt as _, future::LocalBoxFuture};
 use rand::Rng as _;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::context::{Chance, Context};
 use crate::core::Core;
 use crate::error::{Failure, NodeFailure};
+use crate::mailbox::{Mailbox, Reader};
 use crate::metrics::ModuleState;
 use crate::module::Module;
 use crate::name::ModuleName;
-use crate::parcel::{Label, Parcel};
+use crate::parcel::{Label, Parcel, Parcels};
 use crate::progress::{Progress, Watchdog};
 use crate::route::ModuleId;
 use crate::supervise::{Supervisor, Verdict};
@@ -64,8 +64,8 @@ pub(crate) struct Engine<M: Module> {
     /// The first value; launch has built it already.
     pub(crate) first: Option<M>,
     pub(crate) factory: Factory<M>,
-    pub(crate) mailbox: mpsc::Receiver<Parcel<M>>,
-    pub(crate) sender: mpsc::Sender<Parcel<M>>,
+    pub(crate) mailbox: Reader<Parcels<M>>,
+    pub(crate) sender: Mailbox<Parcels<M>>,
     pub(crate) supervisor: Supervisor,
     pub(crate) chance: Chance,
     pub(crate) stuck_after: Duration,
@@ -147,7 +147,7 @@ impl<M: Module> Engine<M> {
         self.core.set_state(self.id, state);
         self.record(kind);
         // Those who still wait in the mailbox learn that nobody comes.
-        while self.mailbox.try_recv().is_ok() {}
+        self.mailbox.clear();
     }
 
     /// Runs one value of the module, to its graceful end or to its failure.
@@ -160,7 +160,7 @@ impl<M: Module> Engine<M> {
             id: self.id,
             module,
             cx,
-            mailbox: &mut self.mailbox,
+            mailbox: &self.mailbox,
             stop: self.stop.clone(),
             progress: progress.clone(),
         };
@@ -209,7 +209,7 @@ struct Value<'a, M: Module> {
     id: ModuleId,
     module: M,
     cx: Context<M>,
-    mailbox: &'a mut mpsc::Receiver<Parcel<M>>,
+    mailbox: &'a Reader<Parcels<M>>,
     stop: Rc<StopSignal>,
     progress: Rc<Progress>,
 }
@@ -260,7 +260,7 @@ impl<M: Module> Value<'_, M> {
                 return Poll::Ready(Next::Timer(parcel));
             }
         }
-        match self.mailbox.poll_recv(cx) {
+        match self.mailbox.poll_take(cx, Parcels::pop_front) {
             Poll::Ready(Some(parcel)) => return Poll::Ready(Next::Message(parcel)),
             Poll::Ready(None) => return Poll::Ready(Next::Stop),
             Poll::Pending if timers_first => return Poll::Pending,
@@ -298,7 +298,7 @@ impl<M: Module> Value<'_, M> {
     async fn stop(mut self) -> Result<(), Failure> {
         self.core.set_state(self.id, ModuleState::Stopping);
         self.mailbox.close();
-        while let Some(parcel) = self.mailbox.recv().await {
+        while let Some(parcel) = poll_fn(|cx| self.mailbox.poll_take(cx, Parcels::pop_front)).await {
             self.handle(parcel, EventKind::Handling).await?;
         }
         self.progress.begin("stopping");

@@ -6,18 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use crate::catalog::Entry;
 use crate::context::{Buggify, Chance};
 use crate::core::{Core, Permits};
 use crate::engine::{Engine, Factory, StopSignal};
 use crate::host::Handle;
+use crate::mailbox::{Mailbox, Reader};
 use crate::metrics::Cell;
 use crate::module::{Asked, Manner, Module, Wiring};
 use crate::name::{Group, ModuleName};
 use crate::node::{Section, Sections};
-use crate::parcel::Parcel;
+use crate::parcel::Parcels;
 use crate::problem::{Problems, join};
 use crate::route::{ModuleId, RoutesBuilder};
 use crate::section::{nearest, parse};
@@ -133,15 +132,15 @@ pub(crate) struct Ready<M: Module> {
     first: M,
     factory: Factory<M>,
     restart: RestartPolicy,
-    sender: mpsc::Sender<Parcel<M>>,
-    mailbox: mpsc::Receiver<Parcel<M>>,
+    sender: Mailbox<Parcels<M>>,
+    mailbox: Reader<Parcels<M>>,
     wiring: Wiring<M>,
 }
 
 impl<M: Module> Ready<M> {
     pub(crate) fn new(factory: Factory<M>, restart: RestartPolicy, capacity: usize) -> Result<Self, String> {
         let first = factory()?;
-        let (sender, mailbox) = mpsc::channel(capacity);
+        let (sender, mailbox) = Mailbox::new(capacity);
         Ok(Self { first, factory, restart, sender, mailbox, wiring: Wiring::of() })
     }
 

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod host;
 mod launch;
+mod mailbox;
 mod message;
 mod metrics;
 mod module;

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::mailbox::Mailbox;
 use crate::name::{Group, ModuleName};
 
 /// The state of a module.
@@ -132,9 +133,9 @@ pub(crate) trait Gauge: Send + Sync {
     fn depth(&self) -> (usize, usize);
 }
 
-impl<T: Send> Gauge for tokio::sync::mpsc::Sender<T> {
+impl<S: Send> Gauge for Mailbox<S> {
     fn depth(&self) -> (usize, usize) {
-        (self.max_capacity() - self.capacity(), self.max_capacity())
+        Self::depth(self)
     }
 }
 

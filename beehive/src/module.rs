@@ -3,14 +3,13 @@
 use std::any::TypeId;
 use std::marker::PhantomData;
 
-use tokio::sync::mpsc;
-
 use crate::config::ModuleConfig;
 use crate::context::Context;
 use crate::error::{BuildError, Failure};
+use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::name::{Group, ModuleName};
-use crate::parcel::{DeferPort, HandlePort, Parcel};
+use crate::parcel::{DeferPort, HandlePort, Parcels};
 use crate::reply::Responder;
 use crate::route::{ModuleId, Port, RoutesBuilder};
 
@@ -82,7 +81,7 @@ pub(crate) struct Handled<M: Module> {
     pub(crate) name: &'static str,
     /// Whether its reply says nothing, as an event's does.
     pub(crate) replies_unit: bool,
-    add: fn(&mut RoutesBuilder, &mpsc::Sender<Parcel<M>>, ModuleId),
+    add: fn(&mut RoutesBuilder, &Mailbox<Parcels<M>>, ModuleId),
 }
 
 impl<M: Module> Clone for Handled<M> {
@@ -162,7 +161,7 @@ impl<M: Module> Wiring<M> {
 
     fn add_handled<E: Message>(
         &mut self,
-        add: fn(&mut RoutesBuilder, &mpsc::Sender<Parcel<M>>, ModuleId),
+        add: fn(&mut RoutesBuilder, &Mailbox<Parcels<M>>, ModuleId),
     ) -> &mut Self {
         let replies_unit = TypeId::of::<E::Reply>() == TypeId::of::<()>();
         self.handled.push(Handled { type_id: TypeId::of::<E>(), name: E::NAME, replies_unit, add });
@@ -205,7 +204,7 @@ impl<M: Module> Wiring<M> {
     pub(crate) fn add_routes(
         &self,
         routes: &mut RoutesBuilder,
-        mailbox: &mpsc::Sender<Parcel<M>>,
+        mailbox: &Mailbox<Parcels<M>>,
         module: ModuleId,
     ) {
         for handled in &self.handled {

@@ -1,20 +1,23 @@
 //! What lies in a module's mailbox: a message of any type, with the handler that it is for.
 
-use std::marker::PhantomData;
+use std::collections::VecDeque;
+use std::task::{self, Poll};
 
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, LocalBoxFuture};
-use tokio::sync::mpsc;
+use futures::future::LocalBoxFuture;
+use tokio::task::coop::consume_budget;
 
 use crate::context::Context;
 use crate::error::Failure;
+use crate::mailbox::{Mailbox, Ticket};
 use crate::message::Message;
 use crate::module::{Defer, Handler, Module};
 use crate::reply::Responder;
-use crate::route::{Letter, ModuleId, Refused, Sink};
+use crate::route::{Letter, ModuleId, Put, Refused, Sink};
 
 /// A letter for module `M`, without its type.
 pub(crate) type Parcel<M> = Box<dyn Open<M> + Send>;
+/// The letters in a mailbox, first come first served.
+pub(crate) type Parcels<M> = VecDeque<Parcel<M>>;
 
 /// Opens a parcel.
 pub(crate) trait Open<M: Module> {
@@ -89,73 +92,65 @@ impl<M: Defer<E>, E: Message> Open<M> for ToDefer<E> {
     }
 }
 
-/// Returns a message that nobody else sent: a timer's.
-pub(crate) fn own<M: Handler<E>, E: Message>(message: E, from: ModuleId) -> Parcel<M> {
-    Box::new(ToHandle(Letter { message, reply: None, from, wait: None }))
+/// Returns a letter of a module to itself.
+const fn own<E: Message>(message: E, from: ModuleId) -> Letter<E> {
+    Letter { message, reply: None, from, wait: None }
+}
+
+/// Returns a message that nobody sent: a timer's.
+pub(crate) fn timed<M: Handler<E>, E: Message>(message: E, from: ModuleId) -> Parcel<M> {
+    Box::new(ToHandle(own(message, from)))
 }
 
 /// The mailbox of a module that handles `E`.
-pub(crate) struct HandlePort<M: Module>(pub(crate) mpsc::Sender<Parcel<M>>);
+pub(crate) struct HandlePort<M: Module>(pub(crate) Mailbox<Parcels<M>>);
 /// The mailbox of a module that defers `E`.
-pub(crate) struct DeferPort<M: Module>(pub(crate) mpsc::Sender<Parcel<M>>);
+pub(crate) struct DeferPort<M: Module>(pub(crate) Mailbox<Parcels<M>>);
 
-fn offer<M: Module, E: Message>(
-    mailbox: &mpsc::Sender<Parcel<M>>,
-    letter: Letter<E>,
-    wrap: impl FnOnce(Letter<E>) -> Parcel<M>,
-) -> Result<(), Refused<E>> {
-    match mailbox.try_reserve() {
-        Ok(room) => {
-            room.send(wrap(letter));
-            Ok(())
+macro_rules! sink {
+    ($port:ident, $handler:ident, $parcel:ident) => {
+        impl<M: $handler<E>, E: Message> Sink<E> for $port<M> {
+            fn offer(&self, letter: Letter<E>) -> Result<(), Refused<E>> {
+                Ok(self.0.offer(letter, |parcels, letter| parcels.push_back(Box::new($parcel(letter))))?)
+            }
+
+            fn poll_put(
+                &self,
+                cx: &task::Context<'_>,
+                ticket: &mut Option<Ticket>,
+                letter: &mut Option<Letter<E>>,
+            ) -> Poll<Result<(), ()>> {
+                let put = |parcels: &mut Parcels<M>, letter| parcels.push_back(Box::new($parcel(letter)));
+                self.0.poll_put(cx, ticket, letter, put)
+            }
+
+            fn leave(&self, ticket: Ticket) {
+                self.0.leave(ticket);
+            }
         }
-        Err(mpsc::error::TrySendError::Full(())) => Err(Refused::Full(letter)),
-        Err(mpsc::error::TrySendError::Closed(())) => Err(Refused::Closed),
-    }
+    };
 }
 
-fn put<M: Module>(mailbox: &mpsc::Sender<Parcel<M>>, parcel: Parcel<M>) -> BoxFuture<'_, Result<(), ()>> {
-    mailbox.send(parcel).map(|sent| sent.map_err(drop)).boxed()
-}
-
-impl<M: Handler<E>, E: Message> Sink<E> for HandlePort<M> {
-    fn offer(&self, letter: Letter<E>) -> Result<(), Refused<E>> {
-        offer(&self.0, letter, |letter| Box::new(ToHandle(letter)))
-    }
-
-    fn put(&self, letter: Letter<E>) -> BoxFuture<'_, Result<(), ()>> {
-        put(&self.0, Box::new(ToHandle(letter)))
-    }
-}
-
-impl<M: Defer<E>, E: Message> Sink<E> for DeferPort<M> {
-    fn offer(&self, letter: Letter<E>) -> Result<(), Refused<E>> {
-        offer(&self.0, letter, |letter| Box::new(ToDefer(letter)))
-    }
-
-    fn put(&self, letter: Letter<E>) -> BoxFuture<'_, Result<(), ()>> {
-        put(&self.0, Box::new(ToDefer(letter)))
-    }
-}
+sink!(HandlePort, Handler, ToHandle);
+sink!(DeferPort, Defer, ToDefer);
 
 /// A module's own mailbox, for its tasks.
 ///
 /// It stays valid when the module is restarted: the message then reaches its next value.
 pub struct Me<M: Module> {
-    mailbox: mpsc::Sender<Parcel<M>>,
+    port: HandlePort<M>,
     module: ModuleId,
-    marker: PhantomData<fn(M)>,
 }
 
 impl<M: Module> Clone for Me<M> {
     fn clone(&self) -> Self {
-        Self { mailbox: self.mailbox.clone(), module: self.module, marker: PhantomData }
+        Self { port: HandlePort(self.port.0.clone()), module: self.module }
     }
 }
 
 impl<M: Module> Me<M> {
-    pub(crate) const fn new(mailbox: mpsc::Sender<Parcel<M>>, module: ModuleId) -> Self {
-        Self { mailbox, module, marker: PhantomData }
+    pub(crate) const fn new(mailbox: Mailbox<Parcels<M>>, module: ModuleId) -> Self {
+        Self { port: HandlePort(mailbox), module }
     }
 
     /// Sends the module a message and waits for room in its mailbox.
@@ -170,8 +165,10 @@ impl<M: Module> Me<M> {
     where
         M: Handler<E>,
     {
-        let parcel = own::<M, E>(message, self.module);
-        self.mailbox.send(parcel).await.map_err(|_gone| crate::SendError::Stopped { receiver: M::NAME })
+        // A task that never waits leaves the thread to the others now and then.
+        consume_budget().await;
+        let put = Put::new(&self.port, own(message, self.module)).await;
+        put.map_err(|()| crate::SendError::Stopped { receiver: M::NAME })
     }
 
     /// Sends the module a message if its mailbox has room.
@@ -183,12 +180,10 @@ impl<M: Module> Me<M> {
     where
         M: Handler<E>,
     {
-        match self.mailbox.try_send(own::<M, E>(message, self.module)) {
+        match self.port.offer(own(message, self.module)) {
             Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                Err(crate::SendError::Full { receiver: M::NAME, message: E::NAME })
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(crate::SendError::Stopped { receiver: M::NAME }),
+            Err(Refused::Full(_)) => Err(crate::SendError::Full { receiver: M::NAME, message: E::NAME }),
+            Err(Refused::Closed) => Err(crate::SendError::Stopped { receiver: M::NAME }),
         }
     }
 }

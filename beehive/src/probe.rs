@@ -44,21 +44,22 @@
 //! ```
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll};
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 use crate::bus::Bus;
 use crate::core::Core;
 use crate::error::AskError;
 use crate::launch::{Built, Ready};
+use crate::mailbox::{Mailbox, Ticket};
 use crate::message::Message;
 use crate::metrics::{Cell, Gauge, ModuleHealth, ModuleMetrics};
 use crate::module::{Handler, Module};
@@ -115,10 +116,19 @@ pub(crate) fn record<E: Message>(routes: &mut RoutesBuilder, record: &Arc<Record
             Ok(())
         }
 
-        fn put(&self, letter: Letter<E>) -> BoxFuture<'_, Result<(), ()>> {
-            self.0.add(letter.message);
-            futures::future::ready(Ok(())).boxed()
+        fn poll_put(
+            &self,
+            _: &task::Context<'_>,
+            _: &mut Option<Ticket>,
+            letter: &mut Option<Letter<E>>,
+        ) -> Poll<Result<(), ()>> {
+            if let Some(letter) = letter.take() {
+                self.0.add(letter.message);
+            }
+            Poll::Ready(Ok(()))
         }
+
+        fn leave(&self, _: Ticket) {}
     }
     let sink = Box::new(Listener(record.clone()));
     routes.add::<E>(Port { module, group: Group::new("everyone-else"), sink });
@@ -129,30 +139,35 @@ type Server = Box<dyn FnOnce(&mut RoutesBuilder, &Arc<Record>, ModuleId, &mut Jo
 
 /// The mailbox of one of everyone else's answers.
 struct Desk<Q: Message> {
-    letters: mpsc::Sender<Letter<Q>>,
+    mailbox: Mailbox<VecDeque<Letter<Q>>>,
     record: Arc<Record>,
+}
+
+impl<Q: Message + Clone> Desk<Q> {
+    fn put(&self) -> impl FnOnce(&mut VecDeque<Letter<Q>>, Letter<Q>) {
+        |letters, letter| {
+            self.record.add(letter.message.clone());
+            letters.push_back(letter);
+        }
+    }
 }
 
 impl<Q: Message + Clone> Sink<Q> for Desk<Q> {
     fn offer(&self, letter: Letter<Q>) -> Result<(), Refused<Q>> {
-        let room = match self.letters.try_reserve() {
-            Ok(room) => room,
-            Err(mpsc::error::TrySendError::Full(())) => return Err(Refused::Full(letter)),
-            Err(mpsc::error::TrySendError::Closed(())) => return Err(Refused::Closed),
-        };
-        self.record.add(letter.message.clone());
-        room.send(letter);
-        Ok(())
+        Ok(self.mailbox.offer(letter, self.put())?)
     }
 
-    fn put(&self, letter: Letter<Q>) -> BoxFuture<'_, Result<(), ()>> {
-        async move {
-            let room = self.letters.reserve().await.map_err(drop)?;
-            self.record.add(letter.message.clone());
-            room.send(letter);
-            Ok(())
-        }
-        .boxed()
+    fn poll_put(
+        &self,
+        cx: &task::Context<'_>,
+        ticket: &mut Option<Ticket>,
+        letter: &mut Option<Letter<Q>>,
+    ) -> Poll<Result<(), ()>> {
+        self.mailbox.poll_put(cx, ticket, letter, self.put())
+    }
+
+    fn leave(&self, ticket: Ticket) {
+        self.mailbox.leave(ticket);
     }
 }
 
@@ -204,10 +219,11 @@ impl<M: Module> ProbeBuilder<M> {
         mut answer: impl FnMut(Q, Responder<Q::Reply>) + 'static,
     ) -> Self {
         self.servers.push(Box::new(move |routes, record, module, tasks| {
-            let (letters, mut desk) = mpsc::channel::<Letter<Q>>(1024);
-            routes.add::<Q>(Port { module, group, sink: Box::new(Desk { letters, record: record.clone() }) });
+            let (mailbox, letters) = Mailbox::<VecDeque<Letter<Q>>>::new(1024);
+            routes.add::<Q>(Port { module, group, sink: Box::new(Desk { mailbox, record: record.clone() }) });
             tasks.spawn_local(async move {
-                while let Some(letter) = desk.recv().await {
+                while let Some(letter) = poll_fn(|cx| letters.poll_take(cx, VecDeque::pop_front)).await {
+                    consume_budget().await;
                     answer(letter.message, Responder::new(letter.reply));
                 }
             });

@@ -3,10 +3,12 @@
 
 use std::any::{Any, TypeId};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::pin::Pin;
+use std::task::{self, Poll};
 
-use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use crate::mailbox::{NoRoom, Ticket};
 use crate::message::Message;
 use crate::name::Group;
 use crate::wait::WaitId;
@@ -53,12 +55,61 @@ pub(crate) enum Refused<E: Message> {
     Closed,
 }
 
+impl<E: Message> From<(NoRoom, Letter<E>)> for Refused<E> {
+    fn from((reason, letter): (NoRoom, Letter<E>)) -> Self {
+        match reason {
+            NoRoom::Full => Self::Full(letter),
+            NoRoom::Closed => Self::Closed,
+        }
+    }
+}
+
 /// A mailbox, seen from one of the messages that it takes.
 pub(crate) trait Sink<E: Message>: Send + Sync {
     /// Puts the letter in at once, or gives it back.
     fn offer(&self, letter: Letter<E>) -> Result<(), Refused<E>>;
     /// Puts the letter in as soon as there is room. Fails if the receiver is gone.
-    fn put(&self, letter: Letter<E>) -> BoxFuture<'_, Result<(), ()>>;
+    fn poll_put(
+        &self,
+        cx: &task::Context<'_>,
+        ticket: &mut Option<Ticket>,
+        letter: &mut Option<Letter<E>>,
+    ) -> Poll<Result<(), ()>>;
+    /// Gives up a turn.
+    fn leave(&self, ticket: Ticket);
+}
+
+/// Puts a letter in a mailbox as soon as there is room. Fails if the receiver is gone.
+pub(crate) struct Put<'a, E: Message> {
+    sink: &'a dyn Sink<E>,
+    letter: Option<Letter<E>>,
+    ticket: Option<Ticket>,
+}
+
+impl<'a, E: Message> Put<'a, E> {
+    pub(crate) const fn new(sink: &'a dyn Sink<E>, letter: Letter<E>) -> Self {
+        Self { sink, letter: Some(letter), ticket: None }
+    }
+}
+
+// The letter is moved into the mailbox, never polled.
+impl<E: Message> Unpin for Put<'_, E> {}
+
+impl<E: Message> Future for Put<'_, E> {
+    type Output = Result<(), ()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let Self { sink, letter, ticket } = &mut *self;
+        sink.poll_put(cx, ticket, letter)
+    }
+}
+
+impl<E: Message> Drop for Put<'_, E> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.sink.leave(ticket);
+        }
+    }
 }
 
 /// A receiver of `E`.
@@ -66,6 +117,12 @@ pub(crate) struct Port<E: Message> {
     pub(crate) module: ModuleId,
     pub(crate) group: Group,
     pub(crate) sink: Box<dyn Sink<E>>,
+}
+
+impl<E: Message> Port<E> {
+    pub(crate) fn put(&self, letter: Letter<E>) -> Put<'_, E> {
+        Put::new(self.sink.as_ref(), letter)
+    }
 }
 
 /// The receivers of one message, in order of name.
