@@ -14,10 +14,11 @@ use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::module::{Handler, Module};
 use crate::name::ModuleName;
-use crate::parcel::{Me, Parcels, timed};
+use crate::parcel::{Lanes, Me, own};
 use crate::route::ModuleId;
+use crate::runner::Handled;
 use crate::task::{TaskKey, Tasks};
-use crate::timer::{TimerKey, Timers};
+use crate::timer::{Load, TimerKey, Timers};
 
 /// The random numbers that a module is given, decided by the node's seed.
 pub type Rng = SmallRng;
@@ -34,7 +35,7 @@ pub struct Buggify {
 /// What a module's handlers are given: the bus, timers, tasks, time and randomness.
 pub struct Context<M: Module> {
     bus: Bus,
-    mailbox: Mailbox<Parcels<M>>,
+    mailbox: Mailbox<Lanes<M>>,
     pub(crate) timers: Timers<M>,
     pub(crate) tasks: Rc<Tasks>,
     rng: Rng,
@@ -46,7 +47,7 @@ impl<M: Module> Context<M> {
     pub(crate) fn new(
         core: Arc<Core>,
         module: ModuleId,
-        mailbox: Mailbox<Parcels<M>>,
+        mailbox: Mailbox<Lanes<M>>,
         tasks: Rc<Tasks>,
         chance: Chance,
     ) -> Self {
@@ -85,7 +86,10 @@ impl<M: Module> Context<M> {
         M: Handler<E>,
     {
         let me = self.bus.me;
-        self.timers.add(period, Some(period), Box::new(move || Some(timed::<M, E>(message.clone(), me))))
+        let lane = self.mailbox.change(Lanes::open::<Handled<E>>);
+        let load: Load<M> =
+            Box::new(move |runners| Some(runners.load::<Handled<E>>(lane, own(message.clone(), me))));
+        self.timers.add(period, Some(period), load)
     }
 
     /// Delivers `message` to the module once, after `delay`.
@@ -94,12 +98,12 @@ impl<M: Module> Context<M> {
         M: Handler<E>,
     {
         let me = self.bus.me;
+        let lane = self.mailbox.change(Lanes::open::<Handled<E>>);
         let mut message = Some(message);
-        self.timers.add(
-            delay,
-            None,
-            Box::new(move || message.take().map(|message| timed::<M, E>(message, me))),
-        )
+        let load: Load<M> = Box::new(move |runners| {
+            message.take().map(|message| runners.load::<Handled<E>>(lane, own(message, me)))
+        });
+        self.timers.add(delay, None, load)
     }
 
     /// Ends a timer. Nothing happens if it is over.

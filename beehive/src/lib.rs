@@ -25,6 +25,7 @@ mod progress;
 mod reply;
 mod route;
 mod run;
+mod runner;
 mod supervise;
 mod task;
 mod timer;

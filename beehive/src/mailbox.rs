@@ -72,6 +72,11 @@ impl<S> Mailbox<S> {
         self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes what holds the messages, but not how many there are.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut S) -> T) -> T {
+        change(&mut self.lock().content)
+    }
+
     /// Puts a message in at once, or gives it back.
     #[inline]
     pub(crate) fn offer<L>(&self, message: L, put: impl FnOnce(&mut S, L)) -> Result<(), (NoRoom, L)> {

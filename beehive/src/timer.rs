@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::module::Module;
-use crate::parcel::Parcel;
+use crate::parcel::Label;
+use crate::runner::Runners;
 
 /// Names a timer of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,8 +21,11 @@ const PERIOD_MIN: Duration = Duration::from_millis(1);
 struct Entry<M: Module> {
     due: Instant,
     period: Option<Duration>,
-    make: Box<dyn FnMut() -> Option<Parcel<M>>>,
+    load: Load<M>,
 }
+
+/// Lays a timer's message on its runner's desk.
+pub(crate) type Load<M> = Box<dyn FnMut(&mut Runners<M>) -> Option<Label>>;
 
 /// The timers of one value of a module.
 pub(crate) struct Timers<M: Module> {
@@ -36,19 +40,14 @@ impl<M: Module> Timers<M> {
         Self { entries: BTreeMap::new(), queue: BTreeSet::new(), sleep: None, next: 0 }
     }
 
-    pub(crate) fn add(
-        &mut self,
-        after: Duration,
-        period: Option<Duration>,
-        make: Box<dyn FnMut() -> Option<Parcel<M>>>,
-    ) -> TimerKey {
+    pub(crate) fn add(&mut self, after: Duration, period: Option<Duration>, load: Load<M>) -> TimerKey {
         let key = TimerKey(self.next);
         self.next += 1;
         let period = period.map(|period| period.max(PERIOD_MIN));
         let now = Instant::now();
         // A wait beyond what the clock can say is a century.
         let due = now.checked_add(after).unwrap_or_else(|| now + Duration::from_secs(3_153_600_000));
-        self.entries.insert(key, Entry { due, period, make });
+        self.entries.insert(key, Entry { due, period, load });
         self.queue.insert((due, key));
         key
     }
@@ -59,8 +58,8 @@ impl<M: Module> Timers<M> {
         }
     }
 
-    /// Returns the message of the earliest timer that is due.
-    pub(crate) fn poll_due(&mut self, cx: &mut task::Context<'_>) -> Poll<Parcel<M>> {
+    /// Loads the message of the earliest timer that is due.
+    pub(crate) fn poll_due(&mut self, cx: &mut task::Context<'_>, runners: &mut Runners<M>) -> Poll<Label> {
         while let Some(&(due, key)) = self.queue.first() {
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
             if sleep.deadline() != due {
@@ -70,17 +69,17 @@ impl<M: Module> Timers<M> {
                 return Poll::Pending;
             }
             self.queue.remove(&(due, key));
-            if let Some(parcel) = self.fire(due, key) {
-                return Poll::Ready(parcel);
+            if let Some(label) = self.fire(due, key, runners) {
+                return Poll::Ready(label);
             }
         }
         self.sleep = None;
         Poll::Pending
     }
 
-    fn fire(&mut self, due: Instant, key: TimerKey) -> Option<Parcel<M>> {
+    fn fire(&mut self, due: Instant, key: TimerKey, runners: &mut Runners<M>) -> Option<Label> {
         let entry = self.entries.get_mut(&key)?;
-        let parcel = (entry.make)();
+        let label = (entry.load)(runners);
         match entry.period {
             Some(period) => {
                 entry.due = next_tick(due, period, Instant::now());
@@ -90,7 +89,7 @@ impl<M: Module> Timers<M> {
                 self.entries.remove(&key);
             }
         }
-        parcel
+        label
     }
 }
 
