@@ -69,9 +69,10 @@ fn real(config: &EdgedConfig, endpoint: SocketEndpoint, images: Option<SocketEnd
 /// Returns the ports of the hollow runtime, which keeps nothing on disk.
 pub(crate) fn hollow(config: &EdgedConfig) -> EdgedPorts {
     let clock = SystemClock;
+    let files = MemoryFiles::new();
     EdgedPorts {
-        runtime: Arc::new(HollowRuntime::new(Arc::new(move || clock.now()))),
-        files: Arc::new(MemoryFiles::new()),
+        runtime: Arc::new(HollowRuntime::new(Arc::new(move || clock.now()), files.clone())),
+        files: Arc::new(files),
         node: Arc::new(machine(config)),
         prober: Arc::new(HollowProber),
     }

@@ -127,6 +127,7 @@ pub struct EventLog {
     all: Option<Bucket>,
     objects: BTreeMap<String, Bucket>,
     known: BTreeMap<Happening, (Value, SystemTime)>,
+    named: u128,
 }
 
 impl EventLog {
@@ -140,6 +141,7 @@ impl EventLog {
             all: None,
             objects: BTreeMap::new(),
             known: BTreeMap::new(),
+            named: 0,
         }
     }
 
@@ -164,7 +166,9 @@ impl EventLog {
             let patch = json!({ "count": count, "lastTimestamp": rfc3339(now) });
             return Some(Record::Count(event.clone(), patch));
         }
-        let event = event(&happening, &self.node, now);
+        // Tools show events of one second by name, so names follow time, and no two are equal.
+        self.named = unix_nanos(now).max(self.named + 1);
+        let event = event(&happening, &self.node, self.named, now);
         self.known.insert(happening, (event.clone(), now));
         Some(Record::Create(event))
     }
@@ -183,7 +187,7 @@ impl EventLog {
     }
 }
 
-fn event(happening: &Happening, node: &str, now: SystemTime) -> Value {
+fn event(happening: &Happening, node: &str, named: u128, now: SystemTime) -> Value {
     let about = &happening.about;
     let namespace = if about.namespace.is_empty() { "default" } else { &about.namespace };
     let mut object = json!({
@@ -205,14 +209,10 @@ fn event(happening: &Happening, node: &str, now: SystemTime) -> Value {
         Severity::Normal => "Normal",
         Severity::Warning => "Warning",
     };
-    // Two events of one object within a nanosecond would share a name: their reasons tell them apart.
-    let salt = happening.reason.bytes().chain(happening.message.bytes());
-    let salt = salt.fold(unix_nanos(now), |hash, byte| hash.wrapping_mul(31).wrapping_add(u128::from(byte)));
-    let suffix = format!("{:016x}", salt & u128::from(u64::MAX));
     json!({
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": { "name": format!("{}.{suffix}", about.name), "namespace": namespace },
+        "metadata": { "name": format!("{}.{named:016x}", about.name), "namespace": namespace },
         "involvedObject": object,
         "reason": happening.reason,
         "message": happening.message,
@@ -267,6 +267,20 @@ mod tests {
         assert_eq!(patch, json!({"count": 2, "lastTimestamp": rfc3339(at(5))}));
         assert!(matches!(log.take(happening("y"), at(5)), Some(Record::Create(_))));
         assert!(matches!(log.take(happening("x"), at(700)), Some(Record::Create(_))));
+    }
+
+    #[test]
+    fn names_follow_time_and_differ_within_a_nanosecond() {
+        let mut log = EventLog::new("edge-1", 50, 100);
+        let mut name = |message, seconds| {
+            let Some(Record::Create(event)) = log.take(happening(message), at(seconds)) else {
+                panic!("created")
+            };
+            event["metadata"]["name"].as_str().expect("a name").to_owned()
+        };
+        let names = [name("Pulling", 1), name("Pulled", 1), name("Created", 1), name("Started", 2)];
+        assert!(names.is_sorted_by(|one, next| one < next), "{names:?}");
+        assert_eq!(names[3], "a.00038d7f1bfc1400");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! It never pretends to be real. Its name is `hollow`, which every node that uses it shows in
 //! `nodeInfo`, in a label, in an annotation and in the message of its `Ready` condition. Sandboxes
 //! and containers are records in memory: no process runs, no image is fetched, no network is made,
-//! no log is written, and addresses come from 198.18.0.0/15, which is never routed. When its process
+//! a log says only that the container is played, and addresses come from 198.18.0.0/15, which is never routed. When its process
 //! ends, all of them are gone, as if the machine had lost power; edged then starts pods again and
 //! counts a restart.
 //!
@@ -27,10 +27,11 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use beehive::config::duration;
 
+use crate::memory_files::MemoryFiles;
 use crate::ports::{
     Container, ContainerId, ContainerSpec, ContainerState, ExecOutput, Exit, HttpProbe, Image,
-    ImageCredentials, ImageId, NetworkMode, Prober, Runtime, RuntimeError, RuntimeStatus, RuntimeVersion,
-    Sandbox, SandboxId, SandboxSpec, SandboxState,
+    ImageCredentials, ImageId, NetworkMode, PodDir, PodIdentity, Prober, Runtime, RuntimeError,
+    RuntimeStatus, RuntimeVersion, Sandbox, SandboxId, SandboxSpec, SandboxState,
 };
 use crate::time::unix_nanos;
 
@@ -47,6 +48,7 @@ pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 #[derive(Clone)]
 pub struct HollowRuntime {
     clock: WallClock,
+    logs: MemoryFiles,
     world: Arc<Mutex<World>>,
 }
 
@@ -64,10 +66,10 @@ impl fmt::Debug for HollowRuntime {
 }
 
 impl HollowRuntime {
-    /// Makes an empty runtime.
+    /// Makes an empty runtime that writes its containers' logs to `logs`.
     #[must_use]
-    pub fn new(clock: WallClock) -> Self {
-        Self { clock, world: Arc::default() }
+    pub fn new(clock: WallClock, logs: MemoryFiles) -> Self {
+        Self { clock, logs, world: Arc::default() }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -81,8 +83,8 @@ impl HollowRuntime {
     /// Ends a running container from outside, as a crash of its process would.
     pub fn crash(&self, id: &ContainerId, code: i32) {
         let now = self.now();
-        if let Some(container) = self.world().container(id) {
-            exit(container, code, now);
+        if let Some((pod, container)) = self.world().container(id) {
+            exit(&self.logs, pod, container, code, now);
         }
     }
 
@@ -90,7 +92,7 @@ impl HollowRuntime {
     pub fn kill_sandbox(&self, id: &SandboxId) {
         let now = self.now();
         if let Some(sandbox) = self.world().sandboxes.get_mut(id) {
-            stop(sandbox, now);
+            stop(&self.logs, sandbox, now);
         }
     }
 }
@@ -101,18 +103,21 @@ impl World {
         format!("{:032x}{:032x}", unix_nanos(now), self.made)
     }
 
-    fn container(&mut self, id: &ContainerId) -> Option<&mut Container> {
-        self.sandboxes.values_mut().flat_map(|sandbox| &mut sandbox.containers).find(|c| c.id == *id)
+    fn container(&mut self, id: &ContainerId) -> Option<(&PodIdentity, &mut Container)> {
+        self.sandboxes.values_mut().find_map(|sandbox| {
+            let container = sandbox.containers.iter_mut().find(|container| container.id == *id)?;
+            Some((&sandbox.pod, container))
+        })
     }
 
-    fn settle(&mut self, now: SystemTime) {
+    fn settle(&mut self, logs: &MemoryFiles, now: SystemTime) {
         for sandbox in self.sandboxes.values_mut() {
             for container in &mut sandbox.containers {
                 let ContainerState::Running { started_at } = container.state else { continue };
                 if let Some((code, after)) = script(&sandbox.annotations, &container.name)
                     && started_at + after <= now
                 {
-                    exit(container, code, started_at + after);
+                    exit(logs, &sandbox.pod, container, code, started_at + after);
                 }
             }
         }
@@ -125,7 +130,15 @@ fn script(annotations: &BTreeMap<String, String>, container: &str) -> Option<(i3
     Some((code.trim().parse().ok()?, duration::parse(after).ok()?))
 }
 
-fn exit(container: &mut Container, code: i32, at: SystemTime) {
+/// Writes to a container's log what became of it: nothing else does.
+fn note(logs: &MemoryFiles, pod: &PodIdentity, container: &Container, at: SystemTime, what: &str) -> PodDir {
+    let dir = PodDir { uid: pod.uid.clone(), name: pod.name.clone(), namespace: pod.namespace.clone() };
+    let line = format!("hollow: container {} of pod {}/{} {what}", container.name, pod.namespace, pod.name);
+    logs.append_log(&dir, &container.name, container.attempt, at, &line);
+    dir
+}
+
+fn exit(logs: &MemoryFiles, pod: &PodIdentity, container: &mut Container, code: i32, at: SystemTime) {
     let started_at = match container.state {
         ContainerState::Running { started_at } => Some(started_at),
         ContainerState::Created => None,
@@ -138,12 +151,14 @@ fn exit(container: &mut Container, code: i32, at: SystemTime) {
         started_at,
         finished_at: at,
     });
+    let dir = note(logs, pod, container, at, &format!("has ended: its exit code is played as {code}"));
+    logs.end_log(&dir, &container.name, container.attempt);
 }
 
-fn stop(sandbox: &mut Sandbox, now: SystemTime) {
+fn stop(logs: &MemoryFiles, sandbox: &mut Sandbox, now: SystemTime) {
     sandbox.state = SandboxState::NotReady;
     for container in &mut sandbox.containers {
-        exit(container, 137, now);
+        exit(logs, &sandbox.pod, container, 137, now);
     }
 }
 
@@ -171,7 +186,7 @@ impl Runtime for HollowRuntime {
     async fn list(&self) -> Result<Vec<Sandbox>, RuntimeError> {
         let now = self.now();
         let mut world = self.world();
-        world.settle(now);
+        world.settle(&self.logs, now);
         Ok(world.sandboxes.values().cloned().collect())
     }
 
@@ -253,11 +268,12 @@ impl Runtime for HollowRuntime {
         delay(&annotations.ok_or_else(|| not_found("container", id))?, "start-delay").await;
         let now = self.now();
         let mut world = self.world();
-        let container = world.container(id).ok_or_else(|| not_found("container", id))?;
+        let (pod, container) = world.container(id).ok_or_else(|| not_found("container", id))?;
         if container.state != ContainerState::Created {
             return Err(RuntimeError::Failed(format!("container {id} was started before")));
         }
         container.state = ContainerState::Running { started_at: now };
+        note(&self.logs, pod, container, now, "is played: no process runs");
         Ok(())
     }
 

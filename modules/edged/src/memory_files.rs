@@ -1,11 +1,14 @@
 //! The files port in memory: for hollow nodes, whose containers read no files, and for simulation.
 
+mod log;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use log::Log;
 use protocol::edge::{LogError, LogStream};
 
 use crate::ports::{
@@ -23,7 +26,7 @@ struct PodTree {
     volumes: BTreeMap<String, Vec<VolumeFile>>,
     hosts: String,
     messages: BTreeMap<(String, u32), String>,
-    logs: BTreeMap<(String, u32), String>,
+    logs: BTreeMap<(String, u32), Log>,
 }
 
 impl MemoryFiles {
@@ -58,11 +61,20 @@ impl MemoryFiles {
         tree.messages.insert((container.to_owned(), attempt), text.to_owned());
     }
 
-    /// Sets a container's log, as the runtime would write it.
-    pub fn set_log(&self, pod: &PodDir, container: &str, attempt: u32, text: &str) {
+    /// Adds a line to a container's log, as the runtime would. A pod that was removed stays so.
+    pub fn append_log(&self, pod: &PodDir, container: &str, attempt: u32, at: SystemTime, line: &str) {
+        if let Some(tree) = self.pods_of().get_mut(pod) {
+            tree.logs.entry((container.to_owned(), attempt)).or_default().append(at, line);
+        }
+    }
+
+    /// Ends a container's log: those who follow it are let go.
+    pub fn end_log(&self, pod: &PodDir, container: &str, attempt: u32) {
         let mut pods = self.pods_of();
-        let tree = pods.entry(pod.clone()).or_default();
-        tree.logs.insert((container.to_owned(), attempt), text.to_owned());
+        let tree = pods.get_mut(pod);
+        if let Some(log) = tree.and_then(|tree| tree.logs.get_mut(&(container.to_owned(), attempt))) {
+            log.end();
+        }
     }
 
     fn dir(pod: &PodDir, rest: &str) -> PathBuf {
@@ -164,12 +176,8 @@ impl PodFiles for MemoryFiles {
         _bytes_max: usize,
     ) -> Result<String, FileError> {
         let pods = self.pods_of();
-        let Some(text) = pods.get(pod).and_then(|tree| tree.logs.get(&(container.to_owned(), attempt)))
-        else {
-            return Ok(String::new());
-        };
-        let skip = text.lines().count().saturating_sub(lines_max);
-        Ok(text.lines().skip(skip).map(|line| format!("{line}\n")).collect())
+        let log = pods.get(pod).and_then(|tree| tree.logs.get(&(container.to_owned(), attempt)));
+        Ok(log.map(|log| log.tail(lines_max)).unwrap_or_default())
     }
 
     async fn open_log(
@@ -178,29 +186,14 @@ impl PodFiles for MemoryFiles {
         container: &str,
         attempt: u32,
         query: LogQuery,
-        mut ended: tokio::sync::watch::Receiver<bool>,
+        ended: tokio::sync::watch::Receiver<bool>,
     ) -> Result<LogStream, LogError> {
-        let text = {
-            let pods = self.pods_of();
-            let log = pods.get(pod).and_then(|tree| tree.logs.get(&(container.to_owned(), attempt)));
-            log.cloned().ok_or_else(|| LogError::Failed(format!("container {container} has no log here")))?
-        };
-        let skip = query.tail_lines.map_or(0, |tail| {
-            text.lines().count().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX))
-        });
-        let shown: String = text.lines().skip(skip).map(|line| format!("{line}\n")).collect();
-        if query.follow {
-            // The text does not grow: following it is waiting for the container's end.
-            while !*ended.borrow_and_update() {
-                if ended.changed().await.is_err() {
-                    break;
-                }
-            }
-        }
-        let (sender, receiver) = tokio::sync::mpsc::channel(1);
-        let sent = sender.try_send(Ok(Bytes::from(shown)));
-        sent.map_err(|_| LogError::Failed("the log's reader went away".to_owned()))?;
-        Ok(LogStream(receiver))
+        let mut pods = self.pods_of();
+        let log = pods.get_mut(pod).and_then(|tree| tree.logs.get_mut(&(container.to_owned(), attempt)));
+        let log = log.ok_or_else(|| LogError::Failed(format!("container {container} has no log here")))?;
+        // Its writer ends a log in time; what edged saw before this call counts as well.
+        let follow = query.follow && !*ended.borrow();
+        log.open(&LogQuery { follow, ..query })
     }
 
     async fn rotate_log(

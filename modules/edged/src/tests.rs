@@ -11,7 +11,7 @@ use protocol::edge::ReadPodLog;
 use protocol::{Namespace, NodeRequest, ObjectName, ResourceType};
 use serde_json::{Value, json};
 
-use crate::ports::{HttpProbe, PodDir, Prober, SandboxState};
+use crate::ports::{HttpProbe, Prober, Runtime, SandboxState};
 use world::{World, pass, tell};
 
 fn one() -> Value {
@@ -378,8 +378,6 @@ fn a_log_is_read_from_the_container_that_is_meant() {
         let edged = world.start().await;
         tell(&edged, world.put_pod("a", "u1", one(), json!({}))).await;
         pass(&edged, 3).await;
-        let dir = PodDir { uid: "u1".to_owned(), name: "a".to_owned(), namespace: "default".to_owned() };
-        world.files.set_log(&dir, "c", 0, "one\ntwo\n");
         let request = |pod: &str| ReadPodLog {
             namespace: Namespace::parse("default").expect("valid"),
             pod: ObjectName::parse(pod).expect("valid"),
@@ -392,9 +390,25 @@ fn a_log_is_read_from_the_container_that_is_meant() {
             timestamps: false,
             limit_bytes: None,
         };
+        let played = "hollow: container c of pod default/a is played: no process runs\n";
+        let ended = "hollow: container c of pod default/a has ended: its exit code is played as 3\n";
         let mut stream = edged.ask(request("a")).await.expect("an answer").expect("a log");
-        assert_eq!(stream.0.recv().await.expect("a chunk").expect("text"), "two\n");
+        assert_eq!(stream.0.recv().await.expect("a chunk").expect("text"), played);
         assert!(stream.0.recv().await.is_none());
+        let previous = ReadPodLog { previous: true, ..request("a") };
+        assert!(edged.ask(previous.clone()).await.expect("an answer").is_err(), "there was none before");
+        let follow = ReadPodLog { follow: true, ..request("a") };
+        let mut followed = edged.ask(follow).await.expect("an answer").expect("a log");
+        assert_eq!(followed.0.recv().await.expect("a chunk").expect("text"), played);
+        let running = world.runtime.list().await.expect("a list")[0].containers[0].id.clone();
+        world.runtime.crash(&running, 3);
+        assert_eq!(followed.0.recv().await.expect("a chunk").expect("text"), ended);
+        assert!(followed.0.recv().await.is_none(), "following ends with the container");
+        pass(&edged, 20).await;
+        let mut stream = edged.ask(previous).await.expect("an answer").expect("a log");
+        assert_eq!(stream.0.recv().await.expect("a chunk").expect("text"), ended);
+        let mut stream = edged.ask(request("a")).await.expect("an answer").expect("a log");
+        assert_eq!(stream.0.recv().await.expect("a chunk").expect("text"), played);
         assert!(edged.ask(request("b")).await.expect("an answer").is_err());
         edged.stop().await;
     });

@@ -16,6 +16,12 @@ pub fn rfc3339_micro(time: SystemTime) -> String {
     format(time, 6)
 }
 
+/// Formats a time with nanoseconds, as runtimes write them in logs.
+#[must_use]
+pub fn rfc3339_nano(time: SystemTime) -> String {
+    format(time, 9)
+}
+
 fn format(time: SystemTime, digits: u8) -> String {
     let stamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{stamp:.*}", usize::from(digits))

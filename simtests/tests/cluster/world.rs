@@ -123,11 +123,13 @@ pub(crate) struct EdgeMachine {
 impl EdgeMachine {
     pub(crate) fn new(name: &'static str) -> Self {
         let clock = SystemClock;
+        let files = edged::memory_files::MemoryFiles::new();
+        let runtime = edged::hollow::HollowRuntime::new(Arc::new(move || clock.now()), files.clone());
         Self {
             name,
             store: Arc::new(MemoryStore::new()),
-            runtime: Arc::new(edged::hollow::HollowRuntime::new(Arc::new(move || clock.now()))),
-            files: Arc::new(edged::memory_files::MemoryFiles::new()),
+            runtime: Arc::new(runtime),
+            files: Arc::new(files),
         }
     }
 }

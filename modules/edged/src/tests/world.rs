@@ -198,9 +198,10 @@ impl World {
         let clock: WallClock =
             Arc::new(move || UNIX_EPOCH + Duration::from_secs(1_800_000_000) + began.elapsed());
         let outside = Outside { connected: true, ..Outside::default() };
+        let files = MemoryFiles::new();
         Self {
-            runtime: HollowRuntime::new(Arc::clone(&clock)),
-            files: MemoryFiles::new(),
+            runtime: HollowRuntime::new(Arc::clone(&clock), files.clone()),
+            files,
             outside: Rc::new(RefCell::new(outside)),
             broken: Arc::default(),
             clock,
@@ -288,7 +289,7 @@ impl World {
 
     /// Loses all that the runtime has.
     pub(super) fn lose_power(&mut self) {
-        self.runtime = HollowRuntime::new(Arc::clone(&self.clock));
+        self.runtime = HollowRuntime::new(Arc::clone(&self.clock), self.files.clone());
     }
 
     /// Asks for a pod's graceful deletion, as the API server does.
