@@ -293,7 +293,7 @@ impl Storage {
         &self,
         decide: impl FnOnce(&mut Transaction<'_>) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        decide(&mut Transaction::new(&self.lock()))
+        decide(&mut Transaction::rehearsal(&self.lock()))
     }
 
     fn submit<T>(

@@ -46,7 +46,8 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// Takes a value, strips what depends on the served version and gives it `version`.
+    /// Takes a value, strips what depends on the served version and gives it `version`; what was never
+    /// stored has version 0 and shows none.
     pub(crate) fn new(mut value: Value, version: u64) -> Result<Self, ApiError> {
         let Some(object) = value.as_object_mut() else {
             return Err(ApiError::internal("the object to store is not a JSON object"));
@@ -57,7 +58,10 @@ impl Stored {
         let Some(metadata) = metadata.as_object_mut() else {
             return Err(ApiError::internal("the metadata of the object to store is not a JSON object"));
         };
-        metadata.insert("resourceVersion".to_owned(), Value::String(version.to_string()));
+        metadata.remove("resourceVersion");
+        if version > 0 {
+            metadata.insert("resourceVersion".to_owned(), Value::String(version.to_string()));
+        }
         let head = Head::of(metadata);
         let raw = serde_json::to_vec(&value).map_err(ApiError::internal)?;
         Ok(head.with(raw.into(), version))

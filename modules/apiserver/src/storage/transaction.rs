@@ -14,12 +14,18 @@ use crate::storage::{Change, Space, State};
 pub(crate) struct Transaction<'a> {
     state: &'a State,
     version: u64,
+    rehearsal: bool,
     changes: Vec<Change>,
 }
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(state: &'a State) -> Self {
-        Self { state, version: state.version_assigned, changes: Vec::new() }
+        Self { state, version: state.version_assigned, rehearsal: false, changes: Vec::new() }
+    }
+
+    /// A write that is forgotten: it assigns no versions, so objects keep theirs and new ones have none.
+    pub(super) fn rehearsal(state: &'a State) -> Self {
+        Self { rehearsal: true, ..Self::new(state) }
     }
 
     pub(super) fn into_changes(self) -> Vec<Change> {
@@ -73,8 +79,13 @@ impl<'a> Transaction<'a> {
         deleted: bool,
     ) -> Result<Arc<Stored>, ApiError> {
         let before = self.get(space, &key);
-        self.version += 1;
-        let after = Arc::new(Stored::new(value, self.version)?);
+        let version = if self.rehearsal {
+            before.as_ref().map_or(0, |before| before.version)
+        } else {
+            self.version += 1;
+            self.version
+        };
+        let after = Arc::new(Stored::new(value, version)?);
         self.changes.push(Change { space: space.clone(), key, before, after: after.clone(), deleted });
         Ok(after)
     }

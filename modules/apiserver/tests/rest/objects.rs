@@ -78,12 +78,15 @@ async fn names_are_generated() {
 async fn a_dry_run_changes_nothing() {
     let cluster = Cluster::new().await;
     let path = format!("{MAPS}?dryRun=All");
-    cluster.create(&path, config_map("a")).await;
+    let tried = cluster.create(&path, config_map("a")).await;
+    assert_eq!(tried["metadata"].get("resourceVersion"), None, "what is not stored has no version");
     assert_eq!(cluster.send("GET", &format!("{MAPS}/a"), Value::Null).await.0, 404);
-    cluster.create(MAPS, config_map("a")).await;
+    let made = cluster.create(MAPS, config_map("a")).await;
     let (code, tried) =
         cluster.patch(&format!("{MAPS}/a?dryRun=All"), "merge", json!({"data": {"k": "x"}})).await;
     assert_eq!((code, &tried["data"]["k"]), (200, &json!("x")));
+    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+    assert_eq!(version(&tried), version(&made), "kubectl diff shows no other version");
     assert_eq!(cluster.send("DELETE", &format!("{MAPS}/a?dryRun=All"), Value::Null).await.0, 200);
     assert_eq!(cluster.get(&format!("{MAPS}/a")).await["data"]["k"], "v");
 }
