@@ -107,10 +107,8 @@ fn bus_messages_cannot_be_serialized() {
     struct Derives(Vec<String>);
     impl<'ast> Visit<'ast> for Derives {
         fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
-            if attribute.path().is_ident("derive") {
-                if let syn::Meta::List(list) = &attribute.meta {
-                    self.0.push(list.tokens.to_string());
-                }
+            if let (true, syn::Meta::List(list)) = (attribute.path().is_ident("derive"), &attribute.meta) {
+                self.0.push(list.tokens.to_string());
             }
         }
     }
