@@ -1,6 +1,7 @@
 //! The cloud process: its catalog of modules and their adapters.
 
 pub mod embedded;
+pub mod enrol;
 pub mod https;
 pub mod ws;
 

@@ -4,17 +4,24 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apiserver::{ApiServer, NoNodeLogs, Options, SigningKey};
 use beehive::{Catalog, Node, NodeOptions, SystemClock};
 use clap::Parser;
-use node_config::{Ending, Loaded, Process, ProcessArgs, report};
+use cloudhub::CloudHubConfig;
+use node_config::{Causes, Ending, Loaded, Process, ProcessArgs, report};
 use store::MemoryStore;
 use store_sled::SledStore;
+use tokio::time::sleep;
 
 use crate::CloudPorts;
 use crate::embedded::{Embedded, EmbeddedOptions, client};
-use crate::ws::WsListener;
+use crate::enrol::{EnrolError, Enrolment};
+use crate::ws::{CertifiedListener, WsListener};
+
+/// The pause after certificates could not be had, and the longest one.
+const ENROL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The cloud of a Beehive cluster: links to all nodes, and what moves objects between them and the
 /// Kubernetes API.
@@ -62,7 +69,24 @@ async fn run(args: Args, catalog: impl Fn(CloudPorts) -> Catalog) -> Ending {
         }
     };
     let kubeconfig = args.kubeconfig.as_deref().or(loaded.settings.kubeconfig.as_deref());
-    let (ports, embedded) = match prepare(&loaded, kubeconfig).await {
+    let hub = match hub_config(&loaded) {
+        Ok(config) => config,
+        Err(error) => {
+            report(&error);
+            return Ending::Misconfigured;
+        }
+    };
+    let preparing = async {
+        let (ports, embedded) = prepare(&loaded, kubeconfig).await?;
+        let (ports, enrolment) = enrol(ports, hub).await?;
+        Ok::<_, Problem>((ports, embedded, enrolment))
+    };
+    let prepared = tokio::select! {
+        biased;
+        () = node_config::asked_to_end() => return Ending::Asked,
+        prepared = preparing => prepared,
+    };
+    let (ports, embedded, enrolment) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             report(&*error);
@@ -70,8 +94,41 @@ async fn run(args: Args, catalog: impl Fn(CloudPorts) -> Catalog) -> Ending {
         }
     };
     let ending = launch(&loaded, catalog(ports)).await;
+    drop(enrolment);
     drop(embedded);
     ending
+}
+
+/// Reads how edges get certificates; none when they do not.
+fn hub_config(loaded: &Loaded) -> Result<Option<CloudHubConfig>, node_config::ConfigError> {
+    let sections = loaded.node_sections()?;
+    let Some(section) = sections.get("cloudHub") else { return Ok(Some(CloudHubConfig::default())) };
+    let config = beehive::section::parse::<CloudHubConfig>(&section.body, "modules.cloudHub");
+    let config = config.map_err(|problems| loaded.locate(&problems))?;
+    Ok((section.enable.unwrap_or(true) && config.https.enable).then_some(config))
+}
+
+/// Begins to give edges their certificates, and lets their links use the same. While the Kubernetes
+/// API is away this waits for it.
+async fn enrol(
+    mut ports: CloudPorts,
+    config: Option<CloudHubConfig>,
+) -> Result<(CloudPorts, Option<Enrolment>), EnrolError> {
+    let Some(config) = config else { return Ok((ports, None)) };
+    let mut pause = ENROL_PAUSE.0;
+    let enrolment = loop {
+        match Enrolment::open(&config, ports.kube.clone(), Arc::new(SystemClock)).await {
+            Ok(enrolment) => break enrolment,
+            Err(error) if error.may_pass() => {
+                tracing::warn!(error = %Causes(&error), ?pause, "edges cannot get certificates yet");
+                sleep(pause).await;
+                pause = (pause * 2).min(ENROL_PAUSE.1);
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    ports.listeners = vec![Arc::new(CertifiedListener(enrolment.certificates()))];
+    Ok((ports, Some(enrolment)))
 }
 
 async fn launch(loaded: &Loaded, catalog: Catalog) -> Ending {

@@ -3,6 +3,7 @@
 //! A connection that fails, stalls or is not what it should be ends alone: it is logged and
 //! forgotten. At most so many are in their handshake at a time, each for a limited time.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,43 @@ impl Listener for WsListener {
     }
 }
 
+/// What the cloud's end of a link proves itself with, and whom it believes.
+pub struct LinkCertificates {
+    /// The authorities of the edges.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// The cloud's own certificate and what stands between it and the authority.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its secret key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl fmt::Debug for LinkCertificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkCertificates").field("key", &"***").finish_non_exhaustive()
+    }
+}
+
+impl LinkCertificates {
+    async fn read(files: &TlsFiles) -> Result<Self, LinkError> {
+        Ok(Self {
+            authorities: certificates(&files.ca).await?,
+            chain: certificates(&files.certificate).await?,
+            key: private_key(&files.key).await?,
+        })
+    }
+}
+
+/// Listens as [`WsListener`] does, with certificates that it was given instead of files.
+#[derive(Debug, Clone)]
+pub struct CertifiedListener(pub Arc<LinkCertificates>);
+
+#[async_trait]
+impl Listener for CertifiedListener {
+    async fn listen(&self, on: ListenOn) -> Result<Box<dyn Incoming>, LinkError> {
+        Ok(Box::new(WsIncoming::bind_with(on, &self.0).await?))
+    }
+}
+
 /// A bound socket and the tasks that do its handshakes.
 #[derive(Debug)]
 pub struct WsIncoming {
@@ -56,7 +94,12 @@ impl WsIncoming {
     ///
     /// When a certificate file is of no use or the address cannot be bound.
     pub async fn bind(on: ListenOn) -> Result<Self, LinkError> {
-        let tls = TlsAcceptor::from(Arc::new(server_config(&on.tls).await?));
+        let certificates = LinkCertificates::read(&on.tls).await?;
+        Self::bind_with(on, &certificates).await
+    }
+
+    async fn bind_with(on: ListenOn, certificates: &LinkCertificates) -> Result<Self, LinkError> {
+        let tls = TlsAcceptor::from(Arc::new(server_config(certificates)?));
         let at = format!("{}:{}", bracketed(&on.address), on.port);
         let unusable = |error: std::io::Error| LinkError::Local(format!("cannot listen on {at}: {error}"));
         let socket = TcpListener::bind(&at).await.map_err(unusable)?;
@@ -193,23 +236,21 @@ fn refusal(text: &str) -> ErrorResponse {
     response
 }
 
-async fn server_config(files: &TlsFiles) -> Result<rustls::ServerConfig, LinkError> {
+fn server_config(certificates: &LinkCertificates) -> Result<rustls::ServerConfig, LinkError> {
     let bad = |what: &str, error: String| LinkError::Local(format!("{what}: {error}"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
-    for authority in certificates(&files.ca).await? {
-        roots.add(authority).map_err(|error| bad("the certificate authority", error.to_string()))?;
+    for authority in &certificates.authorities {
+        roots.add(authority.clone()).map_err(|error| bad("the certificate authority", error.to_string()))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(|error| bad("the certificate authority", error.to_string()))?;
-    let chain = certificates(&files.certificate).await?;
-    let key = private_key(&files.key).await?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| bad("TLS", error.to_string()))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
+        .with_single_cert(certificates.chain.clone(), certificates.key.clone_key())
         .map_err(|error| bad("the server certificate", error.to_string()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

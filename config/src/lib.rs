@@ -32,7 +32,7 @@ pub use notice::Notices;
 pub use problem::{ConfigError, Origin, Problem};
 pub use settings::{ApiServerSettings, LogFormat, LogLevel, Settings};
 pub use shipped::{print, printed};
-pub use start::{Ending, asked_to_end, report, run, start};
+pub use start::{Causes, Ending, asked_to_end, report, run, start};
 
 /// The process that a configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

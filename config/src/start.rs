@@ -66,7 +66,13 @@ pub fn report(error: &dyn std::error::Error) {
 }
 
 /// An error and, behind colons, what caused it.
-struct Causes<'a>(&'a dyn std::error::Error);
+pub struct Causes<'a>(pub &'a dyn std::error::Error);
+
+impl fmt::Debug for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! The section `cloudHub` of cloudcore.yaml.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,14 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CloudHubConfig {
+    /// Addresses by which edges reach the cloud, for its certificate. Default none: those of this host.
+    pub advertise_address: Vec<String>,
+    /// Host names by which edges reach the cloud, for its certificate. Default none.
+    pub dns_names: Vec<String>,
+    /// Days that an edge's certificate is valid. Default 365.
+    pub edge_cert_signing_duration: u32,
+    /// Where edges get their certificates.
+    pub https: HttpsConfig,
     /// Seconds of silence after which an edge on the KubeEdge codec is gone. Default 30.
     pub keepalive_interval: u32,
     /// The most nodes that may be connected. Default 500.
@@ -25,10 +34,15 @@ pub struct CloudHubConfig {
     /// The certificate authority of the edges. Default `/etc/kubeedge/ca/rootCA.crt`.
     #[serde(rename = "tlsCAFile")]
     pub tls_ca_file: PathBuf,
+    /// The authority's private key. Default `/etc/kubeedge/ca/rootCA.key`.
+    #[serde(rename = "tlsCAKeyFile")]
+    pub tls_ca_key_file: PathBuf,
     /// The cloud's certificate. Default `/etc/kubeedge/certs/server.crt`.
     pub tls_cert_file: PathBuf,
     /// The cloud's private key. Default `/etc/kubeedge/certs/server.key`.
     pub tls_private_key_file: PathBuf,
+    /// Hours after which the join token is made anew; one is valid for twice as long. Default 12.
+    pub token_refresh_duration: u32,
     /// Seconds that one frame may take to be written. Default 30.
     pub write_timeout: u32,
     /// The WebSocket transport.
@@ -47,14 +61,32 @@ pub struct WebSocketConfig {
     pub port: u16,
 }
 
+/// Where edges get their certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HttpsConfig {
+    /// Whether they can get any. Default true.
+    pub enable: bool,
+    /// The address to listen on. Default `0.0.0.0`.
+    pub address: String,
+    /// The port to listen on. Default 10002.
+    pub port: u16,
+}
+
 impl Default for CloudHubConfig {
     fn default() -> Self {
         Self {
+            advertise_address: Vec::new(),
+            dns_names: Vec::new(),
+            edge_cert_signing_duration: 365,
+            https: HttpsConfig::default(),
             keepalive_interval: 30,
             node_limit: 500,
             tls_ca_file: "/etc/kubeedge/ca/rootCA.crt".into(),
+            tls_ca_key_file: "/etc/kubeedge/ca/rootCA.key".into(),
             tls_cert_file: "/etc/kubeedge/certs/server.crt".into(),
             tls_private_key_file: "/etc/kubeedge/certs/server.key".into(),
+            token_refresh_duration: 12,
             write_timeout: 30,
             websocket: WebSocketConfig::default(),
         }
@@ -64,6 +96,12 @@ impl Default for CloudHubConfig {
 impl Default for WebSocketConfig {
     fn default() -> Self {
         Self { enable: true, address: "0.0.0.0".to_owned(), port: 10000 }
+    }
+}
+
+impl Default for HttpsConfig {
+    fn default() -> Self {
+        Self { enable: true, address: "0.0.0.0".to_owned(), port: 10002 }
     }
 }
 
@@ -99,16 +137,25 @@ impl CloudHubConfig {
 impl ModuleConfig for CloudHubConfig {
     fn validate(&self, problems: &mut Problems) {
         for (path, number) in [
+            ("edgeCertSigningDuration", self.edge_cert_signing_duration),
             ("keepaliveInterval", self.keepalive_interval),
             ("nodeLimit", self.node_limit),
+            ("tokenRefreshDuration", self.token_refresh_duration),
             ("writeTimeout", self.write_timeout),
         ] {
             if number == 0 {
                 problems.push(path, "must be at least 1");
             }
         }
-        if self.websocket.address.parse::<std::net::IpAddr>().is_err() {
-            problems.push("websocket.address", "must be an IP address, such as 0.0.0.0");
+        for (path, address) in
+            [("https.address", &self.https.address), ("websocket.address", &self.websocket.address)]
+        {
+            if address.parse::<IpAddr>().is_err() {
+                problems.push(path, "must be an IP address, such as 0.0.0.0");
+            }
+        }
+        if self.advertise_address.iter().any(|address| address.parse::<IpAddr>().is_err()) {
+            problems.push("advertiseAddress", "must be IP addresses; host names stand in dnsNames");
         }
     }
 }
@@ -120,17 +167,26 @@ mod tests {
     #[test]
     fn upstream_s_section_is_read_by_its_own_keys() {
         let section = serde_json::json!({
-            "keepaliveInterval": 31, "nodeLimit": 7, "tlsCAFile": "/ca", "tlsCertFile": "/crt",
-            "tlsPrivateKeyFile": "/key", "writeTimeout": 32,
+            "advertiseAddress": ["10.0.0.1"], "dnsNames": ["cloud"], "edgeCertSigningDuration": 33,
+            "https": {"enable": false, "address": "127.0.0.1", "port": 10012},
+            "keepaliveInterval": 31, "nodeLimit": 7, "tlsCAFile": "/ca", "tlsCAKeyFile": "/ca.key",
+            "tlsCertFile": "/crt", "tlsPrivateKeyFile": "/key", "tokenRefreshDuration": 34,
+            "writeTimeout": 32,
             "websocket": {"enable": false, "address": "127.0.0.1", "port": 10010},
         });
         let config: CloudHubConfig = serde_json::from_value(section).expect("a section");
         let expect = CloudHubConfig {
+            advertise_address: vec!["10.0.0.1".to_owned()],
+            dns_names: vec!["cloud".to_owned()],
+            edge_cert_signing_duration: 33,
+            https: HttpsConfig { enable: false, address: "127.0.0.1".to_owned(), port: 10012 },
             keepalive_interval: 31,
             node_limit: 7,
             tls_ca_file: "/ca".into(),
+            tls_ca_key_file: "/ca.key".into(),
             tls_cert_file: "/crt".into(),
             tls_private_key_file: "/key".into(),
+            token_refresh_duration: 34,
             write_timeout: 32,
             websocket: WebSocketConfig { enable: false, address: "127.0.0.1".to_owned(), port: 10010 },
         };
@@ -142,12 +198,17 @@ mod tests {
     #[test]
     fn every_problem_of_a_section_is_found_at_once() {
         let websocket = WebSocketConfig { address: "cloud".to_owned(), ..WebSocketConfig::default() };
-        let config =
-            CloudHubConfig { keepalive_interval: 0, node_limit: 0, websocket, ..CloudHubConfig::default() };
+        let config = CloudHubConfig {
+            advertise_address: vec!["cloud".to_owned()],
+            keepalive_interval: 0,
+            node_limit: 0,
+            websocket,
+            ..CloudHubConfig::default()
+        };
         let mut problems = Problems::new();
         config.validate(&mut problems);
         let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
-        assert_eq!(paths, ["keepaliveInterval", "nodeLimit", "websocket.address"]);
+        assert_eq!(paths, ["keepaliveInterval", "nodeLimit", "websocket.address", "advertiseAddress"]);
         let mut none = Problems::new();
         CloudHubConfig::default().validate(&mut none);
         assert!(none.is_empty(), "{none}");

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 use beehive::{BuildError, Context, Failure, Group, Handler, Me, Message, Module, ModuleName, Wiring};
-use protocol::cloud::{NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode};
+use protocol::cloud::{EndSession, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode};
 use protocol::{NodeName, group};
 use tokio::sync::oneshot;
 use wire::link::{Accepted, Incoming};
@@ -23,7 +23,7 @@ use wire::link::{Accepted, Incoming};
 use crate::connection::{Admission, Clock, Connection};
 use crate::queue::Queue;
 
-pub use crate::config::{CloudHubConfig, WebSocketConfig};
+pub use crate::config::{CloudHubConfig, HttpsConfig, WebSocketConfig};
 pub use crate::ports::Ports;
 
 /// Connections that may have arrived and not yet be admitted.
@@ -93,7 +93,7 @@ impl Module for CloudHub {
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.handles::<Arrived>().handles::<Ready>().handles::<Ended>().handles::<ListenerEnded>();
-        wiring.handles::<SendToNode>();
+        wiring.handles::<SendToNode>().handles::<EndSession>();
         wiring.asks::<ServeNode>(group::EDGECONTROLLER);
         wiring.publishes::<NodeConnected>().publishes::<NodeDisconnected>();
     }
@@ -231,6 +231,16 @@ impl Handler<SendToNode> for CloudHub {
         tracing::warn!(%node, "the node does not keep up: its queue is full and its session ends");
         self.sessions.remove(&node);
         Ok(Err(SendRefused::QueueFull))
+    }
+}
+
+impl Handler<EndSession> for CloudHub {
+    async fn handle(&mut self, ended: EndSession, _: &mut Context<Self>) -> Result<(), Failure> {
+        let EndSession { node } = ended;
+        if self.sessions.remove(&node).is_some() {
+            tracing::info!(%node, "the node's session ends, so that it says what it holds");
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use beehive::probe::ProbeBuilder;
 use beehive::{Probe, Responder};
 use futures::FutureExt;
-use protocol::cloud::{NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode};
+use protocol::cloud::{EndSession, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode};
 use protocol::{
     ChangeKind, Held, NodeName, NodeReply, NodeRequest, Object, ObjectChange, ResourceType, group,
 };
@@ -250,6 +250,32 @@ async fn the_newest_connection_of_a_node_is_its_session() {
     assert_eq!(disconnected(&probe), [("edge-1".to_owned(), sessions[0])]);
     assert_eq!(send(&probe, "edge-1", "a", 1).await, Ok(()));
     assert_eq!(newer.hear_change().await.1, "a");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_session_that_a_module_ends_begins_anew_with_what_the_node_holds() {
+    let edges = Edges::new();
+    let probe = edges.start().await;
+    let bus = probe.bus();
+    let end = |name: &str| bus.to(group::CLOUDHUB).ask(EndSession { node: node(name) }).within(SECOND);
+    let (mut ended, mut other) = (edges.connect("edge-1").await, edges.connect("edge-2").await);
+    probe.settle().await;
+    assert_eq!(end("edge-3").await, Ok(()), "a node without a session is none to end");
+    assert_eq!(end("edge-1").await, Ok(()));
+    assert_eq!(ended.hear_end().await, LinkError::Closed);
+    probe.settle().await;
+    assert_eq!(disconnected(&probe).len(), 1);
+    assert_eq!(send(&probe, "edge-1", "a", 1).await, Err(SendRefused::NotConnected));
+    let mut again = edges.dial("edge-1", Codec::Native).await;
+    again.say_hello("edge-1", Some(Vec::new())).await;
+    assert!(matches!(again.hear().await, CloudFrame::Welcome { .. }));
+    probe.settle().await;
+    let held = probe.published::<NodeConnected>().pop().and_then(|event| event.held);
+    assert!(held.is_some(), "it says what it holds");
+    assert_eq!(send(&probe, "edge-1", "a", 1).await, Ok(()));
+    assert_eq!(again.hear_change().await.1, "a");
+    assert_eq!(send(&probe, "edge-2", "b", 1).await, Ok(()));
+    assert_eq!(other.hear_change().await.1, "b", "the others are left alone");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -1,5 +1,6 @@
 //! The section `edgeHub` of edgecore.yaml.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use wire::link::TlsFiles;
 pub struct EdgeHubConfig {
     /// Seconds between two keepalives on the KubeEdge codec. Default 15.
     pub heartbeat: u32,
+    /// Where the edge gets its certificate. Default `https://127.0.0.1:10002`.
+    pub http_server: String,
     /// Requests per second that the edge sends; 0 is no limit. Default 30.
     #[serde(rename = "messageQPS")]
     pub message_qps: u32,
@@ -22,17 +25,46 @@ pub struct EdgeHubConfig {
     /// The project in the URL and the headers of the connection.
     #[serde(rename = "projectID")]
     pub project_id: String,
+    /// Whether the certificate is replaced before it ends. Default true.
+    pub rotate_certificates: bool,
     /// The certificate authority of the cloud. Default `/etc/kubeedge/ca/rootCA.crt`.
     pub tls_ca_file: PathBuf,
     /// The edge's certificate. Default `/etc/kubeedge/certs/server.crt`.
     pub tls_cert_file: PathBuf,
     /// The edge's private key. Default `/etc/kubeedge/certs/server.key`.
     pub tls_private_key_file: PathBuf,
+    /// The join token, with which the edge gets its first certificate. Default none.
+    pub token: Token,
     /// The WebSocket transport.
     pub websocket: WebSocketConfig,
     /// Which byte forms the edge offers. Default `native`, which falls back to KubeEdge's when
     /// the cloud does not know it.
     pub codec: CodecChoice,
+}
+
+/// A join token. It is secret.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Token(String);
+
+impl Token {
+    /// Makes a token of its text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the secret text; empty if there is no token.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { "***" })
+    }
 }
 
 /// The WebSocket transport.
@@ -65,12 +97,15 @@ impl Default for EdgeHubConfig {
     fn default() -> Self {
         Self {
             heartbeat: 15,
+            http_server: "https://127.0.0.1:10002".to_owned(),
             message_qps: 30,
             message_burst: 60,
             project_id: "e632aba927ea4ac2b575ec1603d56f10".to_owned(),
+            rotate_certificates: true,
             tls_ca_file: "/etc/kubeedge/ca/rootCA.crt".into(),
             tls_cert_file: "/etc/kubeedge/certs/server.crt".into(),
             tls_private_key_file: "/etc/kubeedge/certs/server.key".into(),
+            token: Token::default(),
             websocket: WebSocketConfig::default(),
             codec: CodecChoice::Native,
         }
@@ -97,7 +132,9 @@ impl EdgeHubConfig {
         }
     }
 
-    pub(crate) fn tls(&self) -> TlsFiles {
+    /// Returns the files of the edge's certificate.
+    #[must_use]
+    pub fn tls(&self) -> TlsFiles {
         TlsFiles {
             ca: self.tls_ca_file.clone(),
             certificate: self.tls_cert_file.clone(),
@@ -132,10 +169,17 @@ impl ModuleConfig for EdgeHubConfig {
         if !self.websocket.enable {
             problems.push("websocket.enable", "must be true: there is no other transport");
         }
+        if !is_https(&self.http_server) {
+            problems.push("httpServer", "must be like https://10.0.0.1:10002");
+        }
         if !is_host_and_port(&self.websocket.server) {
             problems.push("websocket.server", "must be a host and a port, such as 10.0.0.1:10000");
         }
     }
+}
+
+fn is_https(url: &str) -> bool {
+    url.strip_prefix("https://").is_some_and(|rest| is_host_and_port(rest.trim_end_matches('/')))
 }
 
 fn is_host_and_port(server: &str) -> bool {
@@ -150,7 +194,8 @@ mod tests {
     #[test]
     fn upstream_s_section_is_read_by_its_own_keys() {
         let section = serde_json::json!({
-            "heartbeat": 16, "messageQPS": 31, "messageBurst": 61, "projectID": "p", "tlsCaFile": "/ca",
+            "heartbeat": 16, "httpServer": "https://10.0.0.1:10002", "rotateCertificates": false,
+            "token": "a.b.c.d", "messageQPS": 31, "messageBurst": 61, "projectID": "p", "tlsCaFile": "/ca",
             "tlsCertFile": "/crt", "tlsPrivateKeyFile": "/key",
             "websocket": {
                 "enable": true, "handshakeTimeout": 31, "readDeadline": 16, "server": "10.0.0.1:10000",
@@ -167,12 +212,15 @@ mod tests {
         };
         let expect = EdgeHubConfig {
             heartbeat: 16,
+            http_server: "https://10.0.0.1:10002".to_owned(),
             message_qps: 31,
             message_burst: 61,
             project_id: "p".to_owned(),
+            rotate_certificates: false,
             tls_ca_file: "/ca".into(),
             tls_cert_file: "/crt".into(),
             tls_private_key_file: "/key".into(),
+            token: Token::new("a.b.c.d"),
             websocket,
             codec: CodecChoice::Native,
         };
@@ -185,14 +233,22 @@ mod tests {
     fn every_problem_of_a_section_is_found_at_once() {
         let websocket =
             WebSocketConfig { enable: false, server: "x".to_owned(), ..WebSocketConfig::default() };
-        let config = EdgeHubConfig { heartbeat: 0, websocket, ..EdgeHubConfig::default() };
+        let http_server = "http://10.0.0.1:10002".to_owned();
+        let config = EdgeHubConfig { heartbeat: 0, http_server, websocket, ..EdgeHubConfig::default() };
         let mut problems = Problems::new();
         config.validate(&mut problems);
         let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
-        assert_eq!(paths, ["heartbeat", "websocket.enable", "websocket.server"]);
+        assert_eq!(paths, ["heartbeat", "websocket.enable", "httpServer", "websocket.server"]);
         let mut none = Problems::new();
         EdgeHubConfig::default().validate(&mut none);
         assert!(none.is_empty(), "{none}");
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let config = EdgeHubConfig { token: Token::new("a.b.c.d"), ..EdgeHubConfig::default() };
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("a.b.c.d") && shown.contains("***"), "{shown}");
     }
 
     #[test]

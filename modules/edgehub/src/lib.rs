@@ -26,7 +26,7 @@ use crate::backoff::Backoff;
 use crate::connect::{Clock, Connection};
 use crate::pending::Ask;
 
-pub use crate::config::{CodecChoice, EdgeHubConfig, WebSocketConfig};
+pub use crate::config::{CodecChoice, EdgeHubConfig, Token, WebSocketConfig};
 pub use crate::ports::Ports;
 
 /// Requests that may wait for the session to take them.

@@ -1,0 +1,217 @@
+//! The HTTPS server of which edges get the authority and their certificates.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::NodeName;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::authority::{CsrProblem, EdgeAuthority, Subject};
+use super::secrets::Secrets;
+use super::token;
+
+const BODY_BYTES_MAX: usize = 1 << 20;
+const CONNECTIONS_MAX: usize = 256;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// All of a connection: an edge makes one request on each.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause after the system refused to hand out a connection, as when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Go's number of the usage clientAuth.
+const CLIENT_AUTH: i64 = 2;
+
+/// What answers edges.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) authority: Arc<EdgeAuthority>,
+    pub(crate) secrets: Secrets,
+    /// Days that an edge's certificate is valid.
+    pub(crate) days: u32,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+/// A request that is refused.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal(StatusCode, String);
+
+/// Serves connections for as long as it is polled.
+pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, desk: Desk) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let connection = connection(stream, tls.clone(), desk.clone());
+                connections.spawn(async move {
+                    match timeout(CONNECTION_TIMEOUT, connection).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(cause)) => {
+                            tracing::debug!(%peer, %cause, "a request for a certificate failed")
+                        }
+                        Err(_) => tracing::debug!(%peer, "a request for a certificate took too long"),
+                    }
+                    drop(permit);
+                });
+            }
+            Err(cause) => {
+                tracing::warn!(%cause, "no connection could be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    desk: Desk,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    stream.set_nodelay(true)?;
+    let stream = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await??;
+    let certificates = stream.get_ref().1.peer_certificates();
+    // TLS has checked that it is of the authority and in force.
+    let peer = certificates.and_then(|chain| chain.first()).and_then(|leaf| Subject::of_certificate(leaf));
+    let service = service_fn(|request| {
+        let (desk, peer) = (&desk, peer.as_ref());
+        async move { Ok::<_, Infallible>(desk.answer(request, peer).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    Ok(builder.serve_connection(TokioIo::new(stream), service).await?)
+}
+
+impl Desk {
+    async fn answer(&self, request: Request<Incoming>, peer: Option<&Subject>) -> Answer {
+        if request.method() != Method::GET {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
+        }
+        let path = request.uri().path();
+        if let Some(node) = path.strip_prefix("/node/") {
+            return self.find(node).await;
+        }
+        match path {
+            "/ca.crt" => der(self.authority.certificate().to_vec()),
+            "/edge.crt" => self.certify(request, peer).await,
+            _ => text(StatusCode::NOT_FOUND, "404: Page Not Found"),
+        }
+    }
+
+    async fn find(&self, node: &str) -> Answer {
+        let Ok(node) = NodeName::parse(node) else {
+            return text(StatusCode::BAD_REQUEST, "the path names no node");
+        };
+        match self.secrets.has_node(&node).await {
+            Ok(true) => text(StatusCode::OK, "Node found"),
+            Ok(false) => text(StatusCode::NOT_FOUND, "Node not found"),
+            Err(error) => {
+                tracing::warn!(%node, %error, "a node could not be looked for");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "the Kubernetes API was not reached")
+            }
+        }
+    }
+
+    async fn certify(&self, request: Request<Incoming>, peer: Option<&Subject>) -> Answer {
+        let (head, body) = request.into_parts();
+        let checked = self.admit(&head.headers, peer);
+        let outcome = match checked {
+            Err(refusal) => Err(refusal),
+            Ok(node) => match Limited::new(body, BODY_BYTES_MAX).collect().await {
+                Ok(csr) => self.sign(&csr.to_bytes(), &node).map(|der| (node, der)),
+                Err(error) => Err(Refusal(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("the body could not be read up to {BODY_BYTES_MAX} bytes: {error}"),
+                )),
+            },
+        };
+        match outcome {
+            Ok((node, certificate)) => {
+                tracing::info!(%node, with_token = peer.is_none(), "a certificate was issued");
+                der(certificate)
+            }
+            Err(Refusal(status, reason)) => {
+                let node =
+                    head.headers.get("NodeName").and_then(|name| name.to_str().ok()).unwrap_or_default();
+                tracing::warn!(node, reason, "a certificate was refused");
+                text(status, &reason)
+            }
+        }
+    }
+
+    /// Returns the node for which the caller may have a certificate: with a certificate only its
+    /// own, with a token the one that it names.
+    fn admit(&self, headers: &HeaderMap, peer: Option<&Subject>) -> Result<NodeName, Refusal> {
+        let bad = |text: String| Refusal(StatusCode::BAD_REQUEST, text);
+        let unauthorized = |text: String| Refusal(StatusCode::UNAUTHORIZED, text);
+        let value = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"));
+        let node = value("NodeName").ok_or_else(|| bad("the header NodeName is missing".to_owned()))?;
+        let node = NodeName::parse(node).map_err(|error| bad(format!("the header NodeName: {error}")))?;
+        if let Some(usages) = value("ExtKeyUsages") {
+            let usages: Option<Vec<i64>> = serde_json::from_str(usages).ok();
+            if usages.is_none_or(|usages| usages.iter().any(|usage| *usage != CLIENT_AUTH)) {
+                return Err(bad("the header ExtKeyUsages may only be [2], clientAuth".to_owned()));
+            }
+        }
+        match peer {
+            Some(peer) if peer.is_node(&node) => Ok(node),
+            Some(peer) => Err(unauthorized(format!(
+                "the client's certificate is of {:?}, not of the node {node}",
+                peer.names.join(", ")
+            ))),
+            None => {
+                let authorization = value(header::AUTHORIZATION.as_str()).unwrap_or_default();
+                if authorization.is_empty() {
+                    return Err(unauthorized("token validation failure, token is empty".to_owned()));
+                }
+                let token = authorization.split_once(' ').map(|(_, token)| token).unwrap_or_default();
+                token::verify(token, self.authority.key(), self.authority.now())
+                    .map_err(|error| unauthorized(format!("token validation failure: {error}")))?;
+                Ok(node)
+            }
+        }
+    }
+
+    fn sign(&self, csr: &[u8], node: &NodeName) -> Result<Vec<u8>, Refusal> {
+        self.authority.sign(csr, node, self.days).map_err(|problem| {
+            let status = match &problem {
+                CsrProblem::NotOne => StatusCode::BAD_REQUEST,
+                CsrProblem::OtherSubject { .. } => StatusCode::UNAUTHORIZED,
+                CsrProblem::Issue(cause) => {
+                    tracing::error!(%node, %cause, "a certificate could not be made");
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+            };
+            Refusal(status, problem.to_string())
+        })
+    }
+}
+
+fn der(bytes: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::from(bytes));
+    let kind = http::HeaderValue::from_static("application/octet-stream");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer
+}
+
+fn text(status: StatusCode, text: &str) -> Answer {
+    let mut answer = Response::new(Full::from(text.to_owned()));
+    *answer.status_mut() = status;
+    let kind = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer
+}
