@@ -349,12 +349,18 @@ impl Storage {
     /// Waits until a write is decided, carrying out those before it.
     async fn settle(&self, id: u64, outcome: &Outcome) -> Result<(), StoreError> {
         loop {
-            if let Some(result) = outcome.get() {
-                return result;
-            }
-            let front = self.lock().pending.front().map(|pending| (pending.id, pending.commit.clone()));
-            let Some((front, commit)) = front else { continue };
-            debug_assert!(front <= id, "a pending write precedes its own outcome");
+            let (front, commit) = {
+                // Outcomes are set under this lock, by whichever thread carries the write out.
+                let state = self.lock();
+                if let Some(result) = outcome.get() {
+                    return result;
+                }
+                let Some(front) = state.pending.front() else {
+                    return Err(StoreError::Closed);
+                };
+                debug_assert!(front.id <= id, "a pending write precedes its own outcome");
+                (front.id, front.commit.clone())
+            };
             let result = commit.await;
             self.finish(front, result);
         }
@@ -494,3 +500,6 @@ fn parse_record_key(raw: &[u8]) -> Option<(Space, Key)> {
     let (space, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
     Some((space.into(), Key::new(namespace, name)))
 }
+
+#[cfg(test)]
+mod tests;
