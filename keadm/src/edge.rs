@@ -32,6 +32,10 @@ pub(crate) enum EdgeError {
     Randomness(#[from] std::io::Error),
 }
 
+/// How fast a node of this process may ask its cloud. No network is between them that the default would spare.
+const MESSAGE_QPS: u32 = 500;
+const MESSAGE_BURST: u32 = 1000;
+
 /// What a node is to be.
 #[derive(Debug, Clone)]
 pub(crate) struct EdgePlan {
@@ -68,6 +72,7 @@ pub(crate) async fn start(
 fn configure(plan: &EdgePlan, directory: &Path) -> Result<Loaded, ConfigError> {
     let text = json!({
         "modules": {
+            "edgeHub": { "messageQPS": MESSAGE_QPS, "messageBurst": MESSAGE_BURST },
             "edged": {
                 "hostnameOverride": plan.name,
                 "runtime": plan.runtime,
