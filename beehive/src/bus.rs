@@ -117,14 +117,17 @@ impl Bus {
     }
 
     /// Puts a letter in a mailbox at once, or gives it back.
+    #[inline]
     pub(crate) fn offer<E: Message>(&self, port: &Port<E>, letter: Letter<E>) -> Result<(), Refused<E>> {
         let asked = letter.reply.is_some();
         let offered = port.sink.offer(letter);
-        match &offered {
-            Ok(()) if asked => self.core.record(self.me, port.module, E::NAME, EventKind::Asked),
-            Ok(()) => self.core.record(self.me, port.module, E::NAME, EventKind::Sent),
-            Err(Refused::Full(_)) => self.core.record(self.me, port.module, E::NAME, EventKind::Full),
-            Err(Refused::Closed) => {}
+        if self.core.trace.is_some() {
+            match &offered {
+                Ok(()) if asked => self.core.record(self.me, port.module, E::NAME, EventKind::Asked),
+                Ok(()) => self.core.record(self.me, port.module, E::NAME, EventKind::Sent),
+                Err(Refused::Full(_)) => self.core.record(self.me, port.module, E::NAME, EventKind::Full),
+                Err(Refused::Closed) => {}
+            }
         }
         offered
     }
@@ -141,6 +144,7 @@ impl Bus {
         }
     }
 
+    #[inline]
     fn may_ask<Q: Message>(&self, group: Group, all: bool) -> bool {
         let Some(permits) = self.core.permits.get(self.me.index()) else { return true };
         let wanted = (TypeId::of::<Q>(), group);
@@ -150,11 +154,19 @@ impl Bus {
     }
 
     /// Finds the one server of `Q` in a group.
+    #[inline]
     pub(crate) fn server<Q: Message>(&self, group: Group) -> Found<'_, Q> {
         if !self.may_ask::<Q>(group, false) {
             return Found::NotWired(self.core.name(self.me));
         }
-        let mut servers = self.core.routes.of::<Q>().iter().filter(|port| port.group.is(group));
+        let all = self.core.routes.of::<Q>();
+        // Nearly all requests have one server in all.
+        if let [one] = all
+            && one.group.is(group)
+        {
+            return Found::One(one);
+        }
+        let mut servers = all.iter().filter(|port| port.group.is(group));
         match (servers.next(), servers.next()) {
             (None, _) => Found::Nobody,
             (Some(one), None) => Found::One(one),
@@ -258,6 +270,7 @@ impl<'a> To<'a> {
         }
     }
 
+    #[inline]
     fn receiver<E: Message>(self) -> Result<&'a Port<E>, SendError> {
         let (message, group) = (E::NAME, self.group);
         match self.bus.server::<E>(group) {

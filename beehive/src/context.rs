@@ -14,11 +14,10 @@ use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::module::{Handler, Module};
 use crate::name::ModuleName;
-use crate::parcel::{Lanes, Me, own};
+use crate::parcel::{Me, Parcels, timed};
 use crate::route::ModuleId;
-use crate::runner::Handled;
 use crate::task::{TaskKey, Tasks};
-use crate::timer::{Load, TimerKey, Timers};
+use crate::timer::{TimerKey, Timers};
 
 /// The random numbers that a module is given, decided by the node's seed.
 pub type Rng = SmallRng;
@@ -35,7 +34,7 @@ pub struct Buggify {
 /// What a module's handlers are given: the bus, timers, tasks, time and randomness.
 pub struct Context<M: Module> {
     bus: Bus,
-    mailbox: Mailbox<Lanes<M>>,
+    mailbox: Mailbox<Parcels<M>>,
     pub(crate) timers: Timers<M>,
     pub(crate) tasks: Rc<Tasks>,
     rng: Rng,
@@ -47,7 +46,7 @@ impl<M: Module> Context<M> {
     pub(crate) fn new(
         core: Arc<Core>,
         module: ModuleId,
-        mailbox: Mailbox<Lanes<M>>,
+        mailbox: Mailbox<Parcels<M>>,
         tasks: Rc<Tasks>,
         chance: Chance,
     ) -> Self {
@@ -86,10 +85,7 @@ impl<M: Module> Context<M> {
         M: Handler<E>,
     {
         let me = self.bus.me;
-        let lane = self.mailbox.change(Lanes::open::<Handled<E>>);
-        let load: Load<M> =
-            Box::new(move |runners| Some(runners.load::<Handled<E>>(lane, own(message.clone(), me))));
-        self.timers.add(period, Some(period), load)
+        self.timers.add(period, Some(period), Box::new(move || Some(timed::<M, E>(message.clone(), me))))
     }
 
     /// Delivers `message` to the module once, after `delay`.
@@ -98,12 +94,12 @@ impl<M: Module> Context<M> {
         M: Handler<E>,
     {
         let me = self.bus.me;
-        let lane = self.mailbox.change(Lanes::open::<Handled<E>>);
         let mut message = Some(message);
-        let load: Load<M> = Box::new(move |runners| {
-            message.take().map(|message| runners.load::<Handled<E>>(lane, own(message, me)))
-        });
-        self.timers.add(delay, None, load)
+        self.timers.add(
+            delay,
+            None,
+            Box::new(move || message.take().map(|message| timed::<M, E>(message, me))),
+        )
     }
 
     /// Ends a timer. Nothing happens if it is over.

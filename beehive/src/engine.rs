@@ -24,10 +24,10 @@ use crate::error::{Failure, NodeFailure};
 use crate::mailbox::{Mailbox, Reader};
 use crate::metrics::ModuleState;
 use crate::module::Module;
-use crate::parcel::{Label, Lanes};
+use crate::name::ModuleName;
+use crate::parcel::{Label, Parcel, Parcels};
 use crate::progress::{Progress, Watchdog};
 use crate::route::ModuleId;
-use crate::runner::{Actor, Runners, Stage};
 use crate::supervise::{Supervisor, Verdict};
 use crate::task::{Tasks, panic_text};
 use crate::trace::EventKind;
@@ -64,8 +64,8 @@ pub(crate) struct Engine<M: Module> {
     /// The first value; launch has built it already.
     pub(crate) first: Option<M>,
     pub(crate) factory: Factory<M>,
-    pub(crate) mailbox: Reader<Lanes<M>>,
-    pub(crate) sender: Mailbox<Lanes<M>>,
+    pub(crate) mailbox: Reader<Parcels<M>>,
+    pub(crate) sender: Mailbox<Parcels<M>>,
     pub(crate) supervisor: Supervisor,
     pub(crate) chance: Chance,
     pub(crate) stuck_after: Duration,
@@ -158,7 +158,8 @@ impl<M: Module> Engine<M> {
         let value = Value {
             core: self.core.clone(),
             id: self.id,
-            runners: Runners::new(Rc::new(Stage::new(module, cx))),
+            module,
+            cx,
             mailbox: &self.mailbox,
             stop: self.stop.clone(),
             progress: progress.clone(),
@@ -206,32 +207,42 @@ impl<M: Module> Engine<M> {
 struct Value<'a, M: Module> {
     core: Arc<Core>,
     id: ModuleId,
-    runners: Runners<M>,
-    mailbox: &'a Reader<Lanes<M>>,
+    module: M,
+    cx: Context<M>,
+    mailbox: &'a Reader<Parcels<M>>,
     stop: Rc<StopSignal>,
     progress: Rc<Progress>,
 }
 
 /// What a module does next.
-enum Next {
-    Message(Label),
-    Timer(Label),
+enum Next<M: Module> {
+    Message(Parcel<M>),
+    Timer(Parcel<M>),
     Stop,
 }
 
 impl<M: Module> Value<'_, M> {
     async fn run(mut self) -> Result<(), Failure> {
-        self.started().await?;
+        self.progress.begin("started");
+        self.module.started(&mut self.cx).await?;
+        self.progress.end();
         self.core.set_state(self.id, ModuleState::Running);
         self.core.record(self.id, self.id, "", EventKind::Started);
         let mut budget = BUDGET;
         let mut timers_first = true;
         loop {
-            let is_timer = match poll_fn(|cx| self.poll_next(cx, timers_first)).await {
-                Next::Message(label) => self.handle(label, EventKind::Handling).await.map(|()| false)?,
-                Next::Timer(label) => self.handle(label, EventKind::Timer).await.map(|()| true)?,
+            // Most often the next message is there already, and no future is needed to wait for it.
+            let at_hand = if timers_first { None } else { self.mailbox.take(Parcels::pop_front) };
+            let next = match at_hand {
+                Some(parcel) => Next::Message(parcel),
+                None => poll_fn(|cx| self.poll_next(cx, timers_first)).await,
+            };
+            let (parcel, kind, is_timer) = match next {
+                Next::Message(parcel) => (parcel, EventKind::Handling, false),
+                Next::Timer(parcel) => (parcel, EventKind::Timer, true),
                 Next::Stop => break,
             };
+            self.handle(parcel, kind).await?;
             budget -= 1;
             let waited = self.progress.take_waited();
             // A full mailbox leaves the next turn to the timers after a message that waited and when
@@ -247,17 +258,17 @@ impl<M: Module> Value<'_, M> {
         self.stop().await
     }
 
-    fn poll_next(&mut self, cx: &mut task::Context<'_>, timers_first: bool) -> Poll<Next> {
+    fn poll_next(&mut self, cx: &mut task::Context<'_>, timers_first: bool) -> Poll<Next<M>> {
         if timers_first {
             if self.stop.is_raised(cx) {
                 return Poll::Ready(Next::Stop);
             }
-            if let Poll::Ready(label) = self.poll_timers(cx) {
-                return Poll::Ready(Next::Timer(label));
+            if let Poll::Ready(parcel) = self.cx.timers.poll_due(cx) {
+                return Poll::Ready(Next::Timer(parcel));
             }
         }
-        match self.mailbox.poll_take(cx, |lanes| lanes.deliver(&mut self.runners)) {
-            Poll::Ready(Some(label)) => return Poll::Ready(Next::Message(label)),
+        match self.mailbox.poll_take(cx, Parcels::pop_front) {
+            Poll::Ready(Some(parcel)) => return Poll::Ready(Next::Message(parcel)),
             Poll::Ready(None) => return Poll::Ready(Next::Stop),
             Poll::Pending if timers_first => return Poll::Pending,
             Poll::Pending => {}
@@ -265,44 +276,26 @@ impl<M: Module> Value<'_, M> {
         if self.stop.is_raised(cx) {
             return Poll::Ready(Next::Stop);
         }
-        self.poll_timers(cx).map(Next::Timer)
+        self.cx.timers.poll_due(cx).map(Next::Timer)
     }
 
-    fn poll_timers(&mut self, cx: &mut task::Context<'_>) -> Poll<Label> {
-        let stage = self.runners.stage.clone();
-        stage.actor.borrow_mut().cx.timers.poll_due(cx, &mut self.runners)
-    }
-
-    #[expect(clippy::await_holding_refcell_ref, reason = "nothing else runs while this does")]
-    async fn started(&self) -> Result<(), Failure> {
-        self.progress.begin("started");
-        let mut actor = self.runners.stage.actor.borrow_mut();
-        let Actor { module, cx } = &mut *actor;
-        module.started(cx).await?;
-        self.progress.end();
-        Ok(())
-    }
-
-    async fn handle(&mut self, label: Label, kind: EventKind) -> Result<(), Failure> {
-        let Label { message, from, lane, is_abandoned } = label;
+    #[inline]
+    async fn handle(&mut self, parcel: Parcel<M>, kind: EventKind) -> Result<(), Failure> {
+        let Label { message, from, is_abandoned } = parcel.label();
         let cell = self.core.cell(self.id);
         cell.opened.add(1);
         if is_abandoned {
-            self.runners.clear(lane);
             cell.abandoned.add(1);
             self.core.record(from, self.id, message, EventKind::Abandoned);
             return Ok(());
         }
         self.core.record(from, self.id, message, kind);
         self.progress.begin(message);
-        let handled = poll_fn(|cx| self.runners.poll(lane, cx));
+        let mut handled = parcel.open(&mut self.module, &mut self.cx);
         if tracing::enabled!(tracing::Level::TRACE) {
-            // Names the message and its sender in everything that the handler logs.
-            let peer = self.core.name(from);
-            handled.instrument(tracing::trace_span!("handle", message, %peer)).await?;
-        } else {
-            handled.await?;
+            handled = in_span(handled, message, self.core.name(from));
         }
+        handled.await?;
         self.progress.end();
         self.core.cell(self.id).handled.add(1);
         self.core.record(from, self.id, message, EventKind::Handled);
@@ -310,20 +303,26 @@ impl<M: Module> Value<'_, M> {
     }
 
     /// Empties the mailbox and lets the module say goodbye.
-    #[expect(clippy::await_holding_refcell_ref, reason = "nothing else runs while this does")]
     async fn stop(mut self) -> Result<(), Failure> {
         self.core.set_state(self.id, ModuleState::Stopping);
         self.mailbox.close();
-        while let Some(label) =
-            poll_fn(|cx| self.mailbox.poll_take(cx, |lanes| lanes.deliver(&mut self.runners))).await
-        {
-            self.handle(label, EventKind::Handling).await?;
+        while let Some(parcel) = poll_fn(|cx| self.mailbox.poll_take(cx, Parcels::pop_front)).await {
+            self.handle(parcel, EventKind::Handling).await?;
         }
         self.progress.begin("stopping");
-        let mut actor = self.runners.stage.actor.borrow_mut();
-        let Actor { module, cx } = &mut *actor;
-        module.stopping(cx).await;
+        self.module.stopping(&mut self.cx).await;
         self.progress.end();
         Ok(())
     }
+}
+
+/// Names a handler's message and its sender in everything that the handler logs.
+#[cold]
+fn in_span<'a>(
+    handled: LocalBoxFuture<'a, Result<(), Failure>>,
+    message: &'static str,
+    peer: ModuleName,
+) -> LocalBoxFuture<'a, Result<(), Failure>> {
+    let span = tracing::trace_span!("handle", message, %peer);
+    handled.instrument(span).boxed_local()
 }

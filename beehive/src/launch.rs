@@ -16,7 +16,7 @@ use crate::metrics::Cell;
 use crate::module::{Asked, Manner, Module, Wiring};
 use crate::name::{Group, ModuleName};
 use crate::node::{Section, Sections};
-use crate::parcel::Lanes;
+use crate::parcel::Parcels;
 use crate::problem::{Problems, join};
 use crate::route::{ModuleId, RoutesBuilder};
 use crate::section::{nearest, parse};
@@ -132,8 +132,8 @@ pub(crate) struct Ready<M: Module> {
     first: M,
     factory: Factory<M>,
     restart: RestartPolicy,
-    sender: Mailbox<Lanes<M>>,
-    mailbox: Reader<Lanes<M>>,
+    sender: Mailbox<Parcels<M>>,
+    mailbox: Reader<Parcels<M>>,
     wiring: Wiring<M>,
 }
 

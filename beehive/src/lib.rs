@@ -25,7 +25,6 @@ mod progress;
 mod reply;
 mod route;
 mod run;
-mod runner;
 mod supervise;
 mod task;
 mod timer;

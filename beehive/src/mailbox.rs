@@ -72,11 +72,6 @@ impl<S> Mailbox<S> {
         self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what holds the messages, but not how many there are.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut S) -> T) -> T {
-        change(&mut self.lock().content)
-    }
-
     /// Puts a message in at once, or gives it back.
     #[inline]
     pub(crate) fn offer<L>(&self, message: L, put: impl FnOnce(&mut S, L)) -> Result<(), (NoRoom, L)> {
@@ -206,6 +201,19 @@ fn wake_next_sender<S>(mut inner: MutexGuard<'_, Inner<S>>) {
 pub(crate) struct Reader<S: Default>(Mailbox<S>);
 
 impl<S: Default> Reader<S> {
+    /// Takes the next message, if there is one.
+    #[inline]
+    pub(crate) fn take<L>(&self, take: impl FnOnce(&mut S) -> Option<L>) -> Option<L> {
+        let mut inner = self.0.lock();
+        if inner.filled == 0 {
+            return None;
+        }
+        let message = take(&mut inner.content);
+        inner.filled -= 1;
+        wake_next_sender(inner);
+        message
+    }
+
     /// Takes the next message; nothing if there is none and the mailbox is closed.
     #[inline]
     pub(crate) fn poll_take<L>(

@@ -9,10 +9,9 @@ use crate::error::{BuildError, Failure};
 use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::name::{Group, ModuleName};
-use crate::parcel::{Lanes, Slot};
+use crate::parcel::{DeferPort, HandlePort, Parcels};
 use crate::reply::Responder;
 use crate::route::{ModuleId, Port, RoutesBuilder};
-use crate::runner;
 
 /// A module: an actor with a name, a section of the configuration, and what it needs from outside.
 ///
@@ -82,7 +81,7 @@ pub(crate) struct Handled<M: Module> {
     pub(crate) name: &'static str,
     /// Whether its reply says nothing, as an event's does.
     pub(crate) replies_unit: bool,
-    add: fn(&mut RoutesBuilder, &Mailbox<Lanes<M>>, ModuleId),
+    add: fn(&mut RoutesBuilder, &Mailbox<Parcels<M>>, ModuleId),
 }
 
 impl<M: Module> Clone for Handled<M> {
@@ -144,7 +143,7 @@ impl<M: Module> Wiring<M> {
         M: Handler<E>,
     {
         self.add_handled::<E>(|routes, mailbox, module| {
-            let sink = Box::new(Slot::new::<runner::Handled<E>>(mailbox));
+            let sink = Box::new(HandlePort::<M>(mailbox.clone()));
             routes.add::<E>(Port { module, group: M::GROUP, sink });
         })
     }
@@ -155,14 +154,14 @@ impl<M: Module> Wiring<M> {
         M: Defer<E>,
     {
         self.add_handled::<E>(|routes, mailbox, module| {
-            let sink = Box::new(Slot::new::<runner::Deferred<E>>(mailbox));
+            let sink = Box::new(DeferPort::<M>(mailbox.clone()));
             routes.add::<E>(Port { module, group: M::GROUP, sink });
         })
     }
 
     fn add_handled<E: Message>(
         &mut self,
-        add: fn(&mut RoutesBuilder, &Mailbox<Lanes<M>>, ModuleId),
+        add: fn(&mut RoutesBuilder, &Mailbox<Parcels<M>>, ModuleId),
     ) -> &mut Self {
         let replies_unit = TypeId::of::<E::Reply>() == TypeId::of::<()>();
         self.handled.push(Handled { type_id: TypeId::of::<E>(), name: E::NAME, replies_unit, add });
@@ -205,7 +204,7 @@ impl<M: Module> Wiring<M> {
     pub(crate) fn add_routes(
         &self,
         routes: &mut RoutesBuilder,
-        mailbox: &Mailbox<Lanes<M>>,
+        mailbox: &Mailbox<Parcels<M>>,
         module: ModuleId,
     ) {
         for handled in &self.handled {

@@ -1,174 +1,156 @@
-//! What lies in a module's mailbox: letters of many types, in the order in which they came.
+//! What lies in a module's mailbox: a message of any type, with the handler that it is for.
 
-use std::any::{Any, TypeId};
 use std::collections::VecDeque;
 use std::task::{self, Poll};
 
+use futures::future::LocalBoxFuture;
 use tokio::task::coop::consume_budget;
 
+use crate::context::Context;
+use crate::error::Failure;
 use crate::mailbox::{Mailbox, Ticket};
 use crate::message::Message;
-use crate::module::{Handler, Module};
+use crate::module::{Defer, Handler, Module};
+use crate::reply::Responder;
 use crate::route::{Letter, ModuleId, Put, Refused, Sink};
-use crate::runner::{Handled, Make, Runners, Taken, put};
 
-/// An empty lane keeps no more memory than this.
-const KEPT_BYTES_MAX: usize = 16 * 1024;
+/// A letter for module `M`, without its type.
+pub(crate) type Parcel<M> = Box<dyn Open<M> + Send>;
+/// The letters in a mailbox, first come first served.
+pub(crate) type Parcels<M> = VecDeque<Parcel<M>>;
 
-/// What is written on a letter.
+/// Opens a parcel.
+pub(crate) trait Open<M: Module> {
+    /// Returns what is written on it.
+    fn label(&self) -> Label;
+    /// Runs the handler.
+    fn open<'a>(
+        self: Box<Self>,
+        module: &'a mut M,
+        cx: &'a mut Context<M>,
+    ) -> LocalBoxFuture<'a, Result<(), Failure>>;
+}
+
+/// What is written on a parcel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Label {
     /// The message's name.
     pub(crate) message: &'static str,
     /// Who sent it.
     pub(crate) from: ModuleId,
-    /// Which of the module's runners it is for.
-    pub(crate) lane: LaneId,
     /// Whether it was asked, and the asker has left.
     pub(crate) is_abandoned: bool,
 }
 
-impl<E: Message> Letter<E> {
-    #[inline]
-    pub(crate) fn label(&self, lane: LaneId) -> Label {
-        let is_abandoned = self.reply.as_ref().is_some_and(tokio::sync::oneshot::Sender::is_closed);
-        Label { message: E::NAME, from: self.from, lane, is_abandoned }
+struct ToHandle<E: Message>(Letter<E>);
+struct ToDefer<E: Message>(Letter<E>);
+
+fn label<E: Message>(letter: &Letter<E>) -> Label {
+    let is_abandoned = letter.reply.as_ref().is_some_and(tokio::sync::oneshot::Sender::is_closed);
+    Label { message: E::NAME, from: letter.from, is_abandoned }
+}
+
+impl<M: Handler<E>, E: Message> Open<M> for ToHandle<E> {
+    fn label(&self) -> Label {
+        label(&self.0)
+    }
+
+    fn open<'a>(
+        self: Box<Self>,
+        module: &'a mut M,
+        cx: &'a mut Context<M>,
+    ) -> LocalBoxFuture<'a, Result<(), Failure>> {
+        let Letter { message, reply, .. } = self.0;
+        Box::pin(async move {
+            let answer = module.handle(message, cx).await?;
+            Responder::new(reply).reply(answer);
+            Ok(())
+        })
     }
 }
 
-/// Names a lane of a module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LaneId(pub(crate) usize);
-
-/// The letters in a mailbox. Those of one type lie in one lane, by value, so that none needs a place of
-/// its own on the heap.
-pub(crate) struct Lanes<M: Module> {
-    /// The lane of each letter, first come first served.
-    order: VecDeque<LaneId>,
-    lanes: Vec<Lane<M>>,
-}
-
-struct Lane<M: Module> {
-    taken: TypeId,
-    make: Make<M>,
-    letters: Box<dyn Letters>,
-}
-
-/// The letters of one type, without that type.
-trait Letters: Any + Send {
-    /// Lays the first letter on its runner's desk.
-    fn deliver(&mut self, lane: LaneId, desk: &dyn Any) -> Option<Label>;
-}
-
-impl<E: Message> Letters for VecDeque<Letter<E>> {
-    #[inline]
-    fn deliver(&mut self, lane: LaneId, desk: &dyn Any) -> Option<Label> {
-        let letter = self.pop_front()?;
-        let label = letter.label(lane);
-        put(desk, letter);
-        if self.is_empty() && self.capacity() * size_of::<Letter<E>>() > KEPT_BYTES_MAX {
-            *self = Self::new();
-        }
-        Some(label)
-    }
-}
-
-impl<M: Module> Default for Lanes<M> {
-    fn default() -> Self {
-        Self { order: VecDeque::new(), lanes: Vec::new() }
-    }
-}
-
-impl<M: Module> Lanes<M> {
-    /// Returns a message's lane; opens it if need be.
-    pub(crate) fn open<T: Taken<M>>(&mut self) -> LaneId {
-        let taken = TypeId::of::<T>();
-        let at = self.lanes.iter().position(|lane| lane.taken == taken).unwrap_or_else(|| {
-            let letters = Box::new(VecDeque::<Letter<T::Message>>::new());
-            self.lanes.push(Lane { taken, make: T::runner, letters });
-            self.lanes.len() - 1
-        });
-        LaneId(at)
+impl<M: Defer<E>, E: Message> Open<M> for ToDefer<E> {
+    fn label(&self) -> Label {
+        label(&self.0)
     }
 
-    #[inline]
-    fn push<E: Message>(&mut self, lane: LaneId, letter: Letter<E>) {
-        let found = self.lanes.get_mut(lane.0).map(|lane| lane.letters.as_mut() as &mut dyn Any);
-        let letters = found.and_then(|letters| letters.downcast_mut::<VecDeque<Letter<E>>>());
-        letters.expect("a lane is opened for one message").push_back(letter);
-        self.order.push_back(lane);
-    }
-
-    /// Takes the first letter and lays it on its runner's desk.
-    #[inline]
-    pub(crate) fn deliver(&mut self, runners: &mut Runners<M>) -> Option<Label> {
-        let id = self.order.pop_front()?;
-        let lane = self.lanes.get_mut(id.0)?;
-        lane.letters.deliver(id, runners.desk(id, lane.make))
-    }
-}
-
-/// A module's mailbox, seen from one of its messages.
-pub(crate) struct Slot<M: Module> {
-    mailbox: Mailbox<Lanes<M>>,
-    lane: LaneId,
-}
-
-impl<M: Module> Slot<M> {
-    pub(crate) fn new<T: Taken<M>>(mailbox: &Mailbox<Lanes<M>>) -> Self {
-        let lane = mailbox.change(Lanes::open::<T>);
-        Self { mailbox: mailbox.clone(), lane }
-    }
-}
-
-impl<M: Module, E: Message> Sink<E> for Slot<M> {
-    fn offer(&self, letter: Letter<E>) -> Result<(), Refused<E>> {
-        Ok(self.mailbox.offer(letter, |lanes, letter| lanes.push(self.lane, letter))?)
-    }
-
-    fn poll_put(
-        &self,
-        cx: &task::Context<'_>,
-        ticket: &mut Option<Ticket>,
-        letter: &mut Option<Letter<E>>,
-    ) -> Poll<Result<(), ()>> {
-        self.mailbox.poll_put(cx, ticket, letter, |lanes, letter| lanes.push(self.lane, letter))
-    }
-
-    fn leave(&self, ticket: Ticket) {
-        self.mailbox.leave(ticket);
+    fn open<'a>(
+        self: Box<Self>,
+        module: &'a mut M,
+        cx: &'a mut Context<M>,
+    ) -> LocalBoxFuture<'a, Result<(), Failure>> {
+        let Letter { message, reply, wait, .. } = self.0;
+        Box::pin(async move {
+            let core = cx.core().clone();
+            let done = module.handle(message, Responder::new(reply), cx).await;
+            // From here on the asker waits for the responder, no longer for this mailbox.
+            if let Some(wait) = wait {
+                core.waits.remove(wait);
+            }
+            done
+        })
     }
 }
 
 /// Returns a letter of a module to itself.
-pub(crate) const fn own<E: Message>(message: E, from: ModuleId) -> Letter<E> {
+const fn own<E: Message>(message: E, from: ModuleId) -> Letter<E> {
     Letter { message, reply: None, from, wait: None }
 }
+
+/// Returns a message that nobody sent: a timer's.
+pub(crate) fn timed<M: Handler<E>, E: Message>(message: E, from: ModuleId) -> Parcel<M> {
+    Box::new(ToHandle(own(message, from)))
+}
+
+/// The mailbox of a module that handles `E`.
+pub(crate) struct HandlePort<M: Module>(pub(crate) Mailbox<Parcels<M>>);
+/// The mailbox of a module that defers `E`.
+pub(crate) struct DeferPort<M: Module>(pub(crate) Mailbox<Parcels<M>>);
+
+macro_rules! sink {
+    ($port:ident, $handler:ident, $parcel:ident) => {
+        impl<M: $handler<E>, E: Message> Sink<E> for $port<M> {
+            fn offer(&self, letter: Letter<E>) -> Result<(), Refused<E>> {
+                Ok(self.0.offer(letter, |parcels, letter| parcels.push_back(Box::new($parcel(letter))))?)
+            }
+
+            fn poll_put(
+                &self,
+                cx: &task::Context<'_>,
+                ticket: &mut Option<Ticket>,
+                letter: &mut Option<Letter<E>>,
+            ) -> Poll<Result<(), ()>> {
+                let put = |parcels: &mut Parcels<M>, letter| parcels.push_back(Box::new($parcel(letter)));
+                self.0.poll_put(cx, ticket, letter, put)
+            }
+
+            fn leave(&self, ticket: Ticket) {
+                self.0.leave(ticket);
+            }
+        }
+    };
+}
+
+sink!(HandlePort, Handler, ToHandle);
+sink!(DeferPort, Defer, ToDefer);
 
 /// A module's own mailbox, for its tasks.
 ///
 /// It stays valid when the module is restarted: the message then reaches its next value.
 pub struct Me<M: Module> {
-    mailbox: Mailbox<Lanes<M>>,
+    port: HandlePort<M>,
     module: ModuleId,
 }
 
 impl<M: Module> Clone for Me<M> {
     fn clone(&self) -> Self {
-        Self { mailbox: self.mailbox.clone(), module: self.module }
+        Self { port: HandlePort(self.port.0.clone()), module: self.module }
     }
 }
 
 impl<M: Module> Me<M> {
-    pub(crate) const fn new(mailbox: Mailbox<Lanes<M>>, module: ModuleId) -> Self {
-        Self { mailbox, module }
-    }
-
-    fn slot<E: Message>(&self) -> Slot<M>
-    where
-        M: Handler<E>,
-    {
-        Slot::new::<Handled<E>>(&self.mailbox)
+    pub(crate) const fn new(mailbox: Mailbox<Parcels<M>>, module: ModuleId) -> Self {
+        Self { port: HandlePort(mailbox), module }
     }
 
     /// Sends the module a message and waits for room in its mailbox.
@@ -185,8 +167,7 @@ impl<M: Module> Me<M> {
     {
         // A task that never waits leaves the thread to the others now and then.
         consume_budget().await;
-        let slot = self.slot::<E>();
-        let put = Put::new(&slot, own(message, self.module)).await;
+        let put = Put::new(&self.port, own(message, self.module)).await;
         put.map_err(|()| crate::SendError::Stopped { receiver: M::NAME })
     }
 
@@ -199,7 +180,7 @@ impl<M: Module> Me<M> {
     where
         M: Handler<E>,
     {
-        match self.slot::<E>().offer(own(message, self.module)) {
+        match self.port.offer(own(message, self.module)) {
             Ok(()) => Ok(()),
             Err(Refused::Full(_)) => Err(crate::SendError::Full { receiver: M::NAME, message: E::NAME }),
             Err(Refused::Closed) => Err(crate::SendError::Stopped { receiver: M::NAME }),

@@ -8,8 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::module::Module;
-use crate::parcel::Label;
-use crate::runner::Runners;
+use crate::parcel::Parcel;
 
 /// Names a timer of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,11 +20,8 @@ const PERIOD_MIN: Duration = Duration::from_millis(1);
 struct Entry<M: Module> {
     due: Instant,
     period: Option<Duration>,
-    load: Load<M>,
+    make: Box<dyn FnMut() -> Option<Parcel<M>>>,
 }
-
-/// Lays a timer's message on its runner's desk.
-pub(crate) type Load<M> = Box<dyn FnMut(&mut Runners<M>) -> Option<Label>>;
 
 /// The timers of one value of a module.
 pub(crate) struct Timers<M: Module> {
@@ -40,14 +36,19 @@ impl<M: Module> Timers<M> {
         Self { entries: BTreeMap::new(), queue: BTreeSet::new(), sleep: None, next: 0 }
     }
 
-    pub(crate) fn add(&mut self, after: Duration, period: Option<Duration>, load: Load<M>) -> TimerKey {
+    pub(crate) fn add(
+        &mut self,
+        after: Duration,
+        period: Option<Duration>,
+        make: Box<dyn FnMut() -> Option<Parcel<M>>>,
+    ) -> TimerKey {
         let key = TimerKey(self.next);
         self.next += 1;
         let period = period.map(|period| period.max(PERIOD_MIN));
         let now = Instant::now();
         // A wait beyond what the clock can say is a century.
         let due = now.checked_add(after).unwrap_or_else(|| now + Duration::from_secs(3_153_600_000));
-        self.entries.insert(key, Entry { due, period, load });
+        self.entries.insert(key, Entry { due, period, make });
         self.queue.insert((due, key));
         key
     }
@@ -58,8 +59,8 @@ impl<M: Module> Timers<M> {
         }
     }
 
-    /// Loads the message of the earliest timer that is due.
-    pub(crate) fn poll_due(&mut self, cx: &mut task::Context<'_>, runners: &mut Runners<M>) -> Poll<Label> {
+    /// Returns the message of the earliest timer that is due.
+    pub(crate) fn poll_due(&mut self, cx: &mut task::Context<'_>) -> Poll<Parcel<M>> {
         while let Some(&(due, key)) = self.queue.first() {
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
             if sleep.deadline() != due {
@@ -69,17 +70,17 @@ impl<M: Module> Timers<M> {
                 return Poll::Pending;
             }
             self.queue.remove(&(due, key));
-            if let Some(label) = self.fire(due, key, runners) {
-                return Poll::Ready(label);
+            if let Some(parcel) = self.fire(due, key) {
+                return Poll::Ready(parcel);
             }
         }
         self.sleep = None;
         Poll::Pending
     }
 
-    fn fire(&mut self, due: Instant, key: TimerKey, runners: &mut Runners<M>) -> Option<Label> {
+    fn fire(&mut self, due: Instant, key: TimerKey) -> Option<Parcel<M>> {
         let entry = self.entries.get_mut(&key)?;
-        let label = (entry.load)(runners);
+        let parcel = (entry.make)();
         match entry.period {
             Some(period) => {
                 entry.due = next_tick(due, period, Instant::now());
@@ -89,7 +90,7 @@ impl<M: Module> Timers<M> {
                 self.entries.remove(&key);
             }
         }
-        label
+        parcel
     }
 }
 

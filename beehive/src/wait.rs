@@ -5,15 +5,16 @@
 //! mailbox goes on beside them. A request that its server deferred has no edge either: the server's
 //! mailbox goes on too.
 
+use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Chain;
 use crate::name::ModuleName;
 use crate::route::ModuleId;
 
-/// Names one edge.
+/// Names one edge. Never zero, so that a letter without an edge is smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WaitId(u64);
+pub(crate) struct WaitId(NonZeroU64);
 
 #[derive(Debug, Clone, Copy)]
 struct Edge {
@@ -52,7 +53,7 @@ impl Waits {
             circle.extend(path);
             return Err(circle);
         }
-        let id = WaitId(inner.next);
+        let id = WaitId(NonZeroU64::MIN.saturating_add(inner.next));
         inner.next += 1;
         inner.edges.push(Edge { id, from, to, what });
         Ok(id)
