@@ -30,6 +30,7 @@ fn writers_on_several_threads_carry_out_each_others_writes() {
             });
         }
     });
-    let all = storage.list(&space, &Range::default(), None, |_, _| true).expect("the latest version is known");
+    let all =
+        storage.list(&space, &Range::default(), None, |_, _| true).expect("the latest version is known");
     assert_eq!(all.objects.len(), WRITERS * WRITES);
 }
