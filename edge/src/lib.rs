@@ -1,6 +1,7 @@
 //! The edge process: its catalog of modules and their adapters.
 
 pub mod cri;
+pub mod enrol;
 pub mod files;
 pub mod machine;
 pub mod prober;

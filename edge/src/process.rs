@@ -3,15 +3,18 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use beehive::{Catalog, Node, NodeOptions, Sections};
+use beehive::{Catalog, Node, NodeOptions, Sections, SystemClock};
 use clap::Parser;
 use edged::config::EdgedConfig;
+use edgehub::EdgeHubConfig;
 use node_config::{Ending, Loaded, Process, ProcessArgs, report};
+use protocol::NodeName;
 use store::{MemoryStore, SharedStore};
 use store_sled::{OpenError, SledStore};
 use wire::MemoryNetwork;
 
 use crate::EdgePorts;
+use crate::enrol::Enrolment;
 use crate::runtime::{edged_ports, hollow};
 use crate::ws::WsDialer;
 
@@ -48,14 +51,24 @@ async fn run(args: Args, catalog: impl Fn(EdgePorts) -> Catalog) -> Ending {
             return Ending::Misconfigured;
         }
     };
-    let (sections, config) = match sections(&loaded) {
+    let (sections, configs) = match sections(&loaded) {
         Ok(read) => read,
         Err(error) => {
             report(&error);
             return Ending::Misconfigured;
         }
     };
-    let (ports, name) = match prepare(&loaded, &config).await {
+    let preparing = async {
+        let (ports, name) = prepare(&loaded, &configs.edged).await?;
+        let enrolment = enrol(configs.hub.as_ref(), &name).await?;
+        Ok::<_, Box<dyn std::error::Error>>((ports, name, enrolment))
+    };
+    let prepared = tokio::select! {
+        biased;
+        () = node_config::asked_to_end() => return Ending::Asked,
+        prepared = preparing => prepared,
+    };
+    let (ports, name, enrolment) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             report(&*error);
@@ -65,7 +78,7 @@ async fn run(args: Args, catalog: impl Fn(EdgePorts) -> Catalog) -> Ending {
     let seed = node_config::random_seed().unwrap_or_default();
     let options = NodeOptions { name, seed, ..NodeOptions::default() };
     match Node::launch(catalog(ports), sections, options).await {
-        Ok(node) => node_config::run(node).await,
+        Ok(node) => serve(node, enrolment).await,
         Err(error) => {
             report(&loaded.explain(&error));
             Ending::Misconfigured
@@ -73,12 +86,49 @@ async fn run(args: Args, catalog: impl Fn(EdgePorts) -> Catalog) -> Ending {
     }
 }
 
-fn sections(loaded: &Loaded) -> Result<(Sections, EdgedConfig), node_config::ConfigError> {
+/// The sections that the process itself reads as well.
+struct Configs {
+    edged: EdgedConfig,
+    /// None when there is no link.
+    hub: Option<EdgeHubConfig>,
+}
+
+fn sections(loaded: &Loaded) -> Result<(Sections, Configs), node_config::ConfigError> {
     let sections = loaded.node_sections()?;
-    let body = sections.get("edged").map_or(serde_json::Value::Null, |section| section.body.clone());
-    let config = beehive::section::parse::<EdgedConfig>(&body, "modules.edged");
-    let config = config.map_err(|problems| loaded.locate(&problems))?;
-    Ok((sections, config))
+    let body =
+        |name: &str| sections.get(name).map_or(serde_json::Value::Null, |section| section.body.clone());
+    let edged = beehive::section::parse::<EdgedConfig>(&body("edged"), "modules.edged");
+    let edged = edged.map_err(|problems| loaded.locate(&problems))?;
+    let hub = beehive::section::parse::<EdgeHubConfig>(&body("edgeHub"), "modules.edgeHub");
+    let hub = hub.map_err(|problems| loaded.locate(&problems))?;
+    let has_link = sections.get("edgeHub").and_then(|section| section.enable).unwrap_or(true);
+    Ok((sections, Configs { edged, hub: has_link.then_some(hub) }))
+}
+
+/// Sees to it that the node has a certificate for its link.
+async fn enrol(
+    config: Option<&EdgeHubConfig>,
+    name: &str,
+) -> Result<Option<Enrolment>, Box<dyn std::error::Error>> {
+    let Some(config) = config else { return Ok(None) };
+    let enrolment = Enrolment::new(config, NodeName::parse(name)?, Arc::new(SystemClock))?;
+    enrolment.ensure().await?;
+    Ok(Some(enrolment))
+}
+
+/// Runs the node, and keeps its certificate in force meanwhile.
+async fn serve(node: Node, enrolment: Option<Enrolment>) -> Ending {
+    let maintaining = async {
+        if let Some(enrolment) = &enrolment {
+            enrolment.maintain().await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        ending = node_config::run(node) => ending,
+        () = maintaining => Ending::Broken,
+    }
 }
 
 /// Opens what the modules need of the machine. Returns the node's name with it.

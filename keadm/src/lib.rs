@@ -3,6 +3,7 @@
 mod edge;
 mod logs;
 mod say;
+mod token;
 mod up;
 
 use std::net::IpAddr;
@@ -32,6 +33,8 @@ enum Command {
     /// Runs a cluster in this process: an API server, a scheduler, the cloud and its edge nodes.
     #[command(after_help = EXAMPLES)]
     Up(Up),
+    /// Prints the token with which edges join a cloud that runs as a process of its own.
+    Gettoken(GetToken),
     /// Prints the version.
     Version,
 }
@@ -93,6 +96,14 @@ struct Up {
     log_level: LogLevel,
 }
 
+/// The flags of `keadm gettoken`.
+#[derive(Debug, Clone, clap::Args)]
+struct GetToken {
+    /// The kubeconfig of the cluster that the cloud serves; its own one is in kubeAPIServer.directory.
+    #[arg(long, value_name = "FILE", default_value = "/var/lib/kubeedge/kube-api/kubeconfig")]
+    kubeconfig: PathBuf,
+}
+
 fn level(text: &str) -> Result<LogLevel, String> {
     LogLevel::parse(text).ok_or_else(|| "must be error, warn, info, debug or trace".to_owned())
 }
@@ -102,12 +113,17 @@ fn level(text: &str) -> Result<LogLevel, String> {
 pub fn main() -> ExitCode {
     match Keadm::parse().command {
         Command::Version => node_config::print(concat!("keadm ", env!("CARGO_PKG_VERSION"), "\n")),
-        Command::Up(flags) => match beehive::block_on(up::run(flags)) {
-            Ok(ending) => ending.into(),
-            Err(error) => {
-                report(&error);
-                Ending::Unprepared.into()
-            }
-        },
+        Command::Gettoken(flags) => ended(beehive::block_on(token::print(flags))),
+        Command::Up(flags) => ended(beehive::block_on(up::run(flags))),
+    }
+}
+
+fn ended<E: std::error::Error + 'static>(outcome: Result<Ending, E>) -> ExitCode {
+    match outcome {
+        Ok(ending) => ending.into(),
+        Err(error) => {
+            report(&error);
+            Ending::Unprepared.into()
+        }
     }
 }
