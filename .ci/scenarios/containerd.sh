@@ -19,14 +19,25 @@ held() {
     states=$(ctr_ tasks ls)
     for id in $(ctr_ containers ls -q); do
         ctr_ containers info "$id" | jq -r --arg state "$(awk -v id="$id" '$1 == id { print $3 }' <<<"$states")" \
-            '[.Labels["io.kubernetes.pod.uid"], .Labels["io.cri-containerd.kind"], $state] | join(" ")'
+            '[.Labels["io.kubernetes.pod.uid"], .Labels["io.cri-containerd.kind"],
+                if $state == "RUNNING" then $state else "ENDED" end] | join(" ")'
     done | sort
 }
 
-# One running sandbox and one running container per pod of the label, and nothing else.
+# Prints `UID container STATE` and `UID sandbox STATE` for each pod of the label that jq selects.
+wanted() {
+    "$KUBECTL" get pods -l "$1" -o json | jq -r --arg state "$2" ".items[] | select($3) | .metadata.uid |
+        \"\(.) container \(\$state)\", \"\(.) sandbox \(\$state)\"" | sort
+}
+
+# One running sandbox and one running container per pod of the label, and nothing else but the last ended
+# container of those that were started again, with its sandbox, which stays for `kubectl logs --previous`.
 one_of_each() {
-    diff <("$KUBECTL" get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.uid}{"\n"}{end}' |
-        sed 'h; s/$/ container RUNNING/p; g; s/$/ sandbox RUNNING/' | sort) <(held)
+    local held
+    held=$(held)
+    diff <(wanted "$1" RUNNING true) <(grep RUNNING <<<"$held") || return 1
+    [[ -z $(comm -13 <(wanted "$1" ENDED '.status.containerStatuses[0].restartCount > 0') <(grep ENDED <<<"$held")) ]] ||
+        fail "ended ones: $(grep ENDED <<<"$held")"
 }
 
 # No container, no interface, no address translation, no mount and no directory of a pod.
@@ -35,7 +46,8 @@ nothing_left() {
     left+=($(ctr_ containers ls -q) $(ctr_ tasks ls -q) $(ctr_ snapshots ls | awk '$3 == "Active" { print $1 }'))
     left+=($(ip -o link show master "$(bridge)" | awk '{ print $2 }'))
     left+=($(iptables -w -t nat -S 2>/dev/null | grep -F "name: \\\"$(bridge)\\\""))
-    left+=($(mounts "$WORK") $(find "$DATA"/edge/*/kubelet/pods "$DATA"/edge/*/logs -mindepth 1 -maxdepth 1))
+    left+=($(mounts "$WORK"))
+    left+=($(find "$DATA" "$WORK/edge" -mindepth 2 \( -path '*/kubelet/pods/*' -o -path '*/logs/*' \) -prune -print 2>/dev/null))
     ((${#left[@]} == 0)) || fail "left behind: ${left[*]}"
 }
 
