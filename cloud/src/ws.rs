@@ -98,7 +98,12 @@ impl WsIncoming {
         Self::bind_with(on, &certificates).await
     }
 
-    async fn bind_with(on: ListenOn, certificates: &LinkCertificates) -> Result<Self, LinkError> {
+    /// Does the same with certificates that are given; the files of `on` are not read.
+    ///
+    /// # Errors
+    ///
+    /// When a certificate is of no use or the address cannot be bound.
+    pub async fn bind_with(on: ListenOn, certificates: &LinkCertificates) -> Result<Self, LinkError> {
         let tls = TlsAcceptor::from(Arc::new(server_config(certificates)?));
         let at = format!("{}:{}", bracketed(&on.address), on.port);
         let unusable = |error: std::io::Error| LinkError::Local(format!("cannot listen on {at}: {error}"));

@@ -177,7 +177,8 @@ impl Enrolment {
                 Due::Now(way) => match self.replace(way.clone()).await {
                     Ok(()) => {
                         failed = PAUSE.0;
-                        Duration::ZERO
+                        // Where the two clocks disagree, the next one may seem due at once.
+                        EXPIRED_PAUSE
                     }
                     Err(error) => {
                         let error = node_config::Causes(&error).to_string();

@@ -277,3 +277,97 @@ pub(crate) fn is_name(name: &str) -> bool {
     name.parse::<IpAddr>().is_ok_and(|address| !address.is_unspecified())
         || ServerName::try_from(name).is_ok_and(|name| matches!(name, ServerName::DnsName(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use beehive::SystemClock;
+
+    use super::*;
+
+    fn authority() -> EdgeAuthority {
+        EdgeAuthority::make(Arc::new(SystemClock)).expect("it is made")
+    }
+
+    fn node(name: &str) -> NodeName {
+        NodeName::parse(name).expect("a name")
+    }
+
+    fn csr(parts: &[(DnType, &str)], fill: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, text) in parts {
+            params.distinguished_name.push(kind.clone(), *text);
+        }
+        fill(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        params.serialize_request(&key).expect("a request").der().to_vec()
+    }
+
+    fn of_edge_1(fill: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+        let subject = [
+            (DnType::CountryName, "CN"),
+            (DnType::OrganizationName, NODES),
+            (DnType::CommonName, "system:node:edge-1"),
+        ];
+        csr(&subject, fill)
+    }
+
+    #[test]
+    fn a_node_gets_a_client_certificate_of_its_name_and_nothing_else_that_it_asked_for() {
+        let authority = authority();
+        let greedy = of_edge_1(|params| {
+            params.subject_alt_names =
+                CertificateParams::new(vec!["localhost".to_owned()]).expect("a name").subject_alt_names;
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        });
+        let der = authority.sign(&greedy, &node("edge-1"), 365).expect("it is signed");
+        let (_, signed) = X509Certificate::from_der(&der).expect("a certificate");
+        let subject = Subject::of(signed.subject());
+        assert!(subject.is_node(&node("edge-1")), "{subject:?}");
+        assert!(!signed.is_ca());
+        assert!(signed.subject_alternative_name().expect("it is readable").is_none());
+        let usage = signed.extended_key_usage().expect("it is readable").expect("it is there").value;
+        assert!(usage.client_auth && !usage.server_auth);
+        let days =
+            (signed.validity().not_after.timestamp() - signed.validity().not_before.timestamp()) / 86_400;
+        assert_eq!(days, 365);
+    }
+
+    #[test]
+    fn a_request_for_anybody_else_is_refused() {
+        let authority = authority();
+        let (organization, name) = (DnType::OrganizationName, DnType::CommonName);
+        let masters = [(organization.clone(), "system:masters"), (name.clone(), "system:node:edge-1")];
+        let another = [(organization.clone(), NODES), (name.clone(), "system:node:edge-2")];
+        let bare = [(organization, NODES), (name.clone(), "edge-1")];
+        let nowhere = [(name, "system:node:edge-1")];
+        for subject in [&masters[..], &another, &bare, &nowhere, &[]] {
+            let refused = authority.sign(&csr(subject, |_| {}), &node("edge-1"), 1);
+            assert!(matches!(refused, Err(CsrProblem::OtherSubject { .. })), "{subject:?}");
+        }
+        let mut forged = of_edge_1(|_| {});
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        for garbage in [&b"notacsr"[..], b"", &forged] {
+            let refused = authority.sign(garbage, &node("edge-1"), 1);
+            assert!(matches!(refused, Err(CsrProblem::NotOne)), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn an_authority_survives_in_the_form_in_which_it_is_kept() {
+        let made = authority();
+        assert_eq!(made.key().len(), 121, "SEC 1");
+        let kept = EdgeAuthority::of(made.certificate().clone(), made.key(), Arc::new(SystemClock));
+        let kept = kept.expect("it is whole");
+        let names = ["localhost".to_owned(), "10.0.0.1".to_owned()];
+        let pair = kept.issue_server(&names).expect("it is issued");
+        assert!(made.vouches_for(&pair, &names));
+        assert!(!made.vouches_for(&pair, &["10.0.0.2".to_owned()]), "another address");
+        let other = authority();
+        assert!(!other.vouches_for(&pair, &names), "another authority");
+        let swapped = EdgeAuthority::of(other.certificate().clone(), made.key(), Arc::new(SystemClock));
+        assert!(matches!(swapped, Err(EdgeAuthorityError::Pair)), "{swapped:?}");
+    }
+}
