@@ -8,6 +8,7 @@ use std::{process, thread};
 
 use crate::disk::Disk;
 use crate::guard::guarded;
+use crate::mark::{self, Mark};
 use crate::store::SledStore;
 use crate::writer::Writer;
 
@@ -77,8 +78,8 @@ impl SledStore {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
         let path = path.into();
         let lock = Lock::take(&path)?;
-        let database = open_sled(&path)?;
-        finish(path, database, lock)
+        let (database, count) = open_whole(&path)?;
+        finish(path, database, count, lock)
     }
 
     /// Opens the store in the directory `path` after reading all of it. If it is damaged beyond
@@ -91,17 +92,19 @@ impl SledStore {
     pub fn open_or_recover(path: impl Into<PathBuf>) -> Result<Opened, OpenError> {
         let path = path.into();
         let lock = Lock::take(&path)?;
-        let sound = open_sled(&path).and_then(|database| {
+        let sound = open_whole(&path).and_then(|(database, count)| {
             guarded(|| database.iter().try_for_each(|record| record.map(drop)))
-                .map(|()| database)
+                .map(|()| (database, count))
                 .map_err(|cause| OpenError::Damaged { path: path.clone(), cause })
         });
         match sound {
-            Ok(database) => Ok(Opened { store: finish(path, database, lock)?, recovery: None }),
+            Ok((database, count)) => {
+                Ok(Opened { store: finish(path, database, count, lock)?, recovery: None })
+            }
             Err(OpenError::Damaged { cause, .. }) => {
                 let moved_to = move_aside(&path).map_err(|source| io_error(&path, source))?;
-                let database = open_sled(&path)?;
-                let store = finish(path, database, lock)?;
+                let (database, count) = open_whole(&path)?;
+                let store = finish(path, database, count, lock)?;
                 Ok(Opened { store, recovery: Some(Recovery { cause, moved_to }) })
             }
             Err(other) => Err(other),
@@ -113,11 +116,21 @@ fn io_error(path: &Path, source: io::Error) -> OpenError {
     OpenError::Io { path: path.to_owned(), source }
 }
 
-fn finish(path: PathBuf, database: sled::Db, lock: Lock) -> Result<SledStore, OpenError> {
-    let writer = Disk::open(&path.join("data"))
-        .and_then(|disk| Writer::start(database.clone(), disk))
+fn finish(path: PathBuf, database: sled::Db, count: u64, lock: Lock) -> Result<SledStore, OpenError> {
+    let data = path.join("data");
+    let writer = Disk::open(&data)
+        .and_then(|disk| Ok((disk, Mark::open(&data, count)?)))
+        .and_then(|(disk, mark)| Writer::start(database.clone(), disk, mark, count))
         .map_err(|source| io_error(&path, source))?;
     Ok(SledStore::new(path, database, writer, lock))
+}
+
+/// Opens sled's files and counts the batches in them: none that was acknowledged may be missing.
+fn open_whole(path: &Path) -> Result<(sled::Db, u64), OpenError> {
+    let database = open_sled(path)?;
+    let count = mark::check(&database, &path.join("data"));
+    let count = count.map_err(|cause| OpenError::Damaged { path: path.to_owned(), cause })?;
+    Ok((database, count))
 }
 
 fn open_sled(path: &Path) -> Result<sled::Db, OpenError> {

@@ -7,6 +7,7 @@ use ::store::{Batch, Commit, Store, StoreError, Survey, Write};
 use bytes::Bytes;
 
 use crate::guard::guarded;
+use crate::mark;
 use crate::open::Lock;
 use crate::record::{decode_value, encode_key, encode_value};
 use crate::writer::Writer;
@@ -88,8 +89,9 @@ impl Store for SledStore {
     }
 
     fn commit(&self, batch: Batch) -> Commit {
-        let applied = self.writer.apply(|| {
-            let changes = encode_batch(&batch);
+        let applied = self.writer.apply(|number| {
+            let mut changes = encode_batch(&batch);
+            mark::count_in(&mut changes, number);
             guarded(|| self.database.apply_batch(changes))
                 .map_err(|cause| StoreError::Medium { action: "apply a batch", cause })
         });

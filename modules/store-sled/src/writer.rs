@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::disk::Disk;
 use crate::guard::guarded;
+use crate::mark::Mark;
 
 /// So many batches may be applied and not durable; one more waits for the writer.
 const UNDURABLE_MAX: u64 = 4096;
@@ -45,27 +46,27 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread.
-    pub(crate) fn start(database: sled::Db, disk: Disk) -> io::Result<Self> {
+    /// Starts the thread of a store that holds `count` batches.
+    pub(crate) fn start(database: sled::Db, disk: Disk, mark: Mark, count: u64) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            state: Mutex::default(),
+            state: Mutex::new(State { applied: count, durable: count, ..State::default() }),
             changed: Condvar::new(),
-            progress: watch::Sender::new(Progress::default()),
+            progress: watch::Sender::new(Progress { durable: count, failure: None }),
         });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_groups(&theirs, &database, disk))?;
+            .spawn(move || write_groups(&theirs, &database, disk, &mark))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Calls `apply` in its turn and returns the batch's number, with the progress to wait on.
+    /// Calls `apply` with the batch's number in its turn, and returns the number with the progress to wait on.
     ///
     /// The caller is stopped for the length of a flush only when very many batches wait for one;
     /// the writer needs nothing of the caller, so this ends.
     pub(crate) fn apply(
         &self,
-        apply: impl FnOnce() -> Result<(), StoreError>,
+        apply: impl FnOnce(u64) -> Result<(), StoreError>,
     ) -> Result<(u64, watch::Receiver<Progress>), StoreError> {
         let mut state = self.shared.lock();
         while state.failure.is_none() && state.applied - state.durable >= UNDURABLE_MAX {
@@ -74,7 +75,7 @@ impl Writer {
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
         }
-        if let Err(failure) = apply() {
+        if let Err(failure) = apply(state.applied + 1) {
             self.shared.fail(&mut state, failure.clone());
             return Err(failure);
         }
@@ -108,7 +109,7 @@ impl Shared {
     }
 }
 
-fn write_groups(shared: &Shared, database: &sled::Db, mut disk: Disk) {
+fn write_groups(shared: &Shared, database: &sled::Db, mut disk: Disk, mark: &Mark) {
     loop {
         let mut state = shared.lock();
         while state.failure.is_none() && state.applied == state.durable && !state.closing {
@@ -120,8 +121,8 @@ fn write_groups(shared: &Shared, database: &sled::Db, mut disk: Disk) {
         let group = state.applied;
         drop(state);
 
-        let written =
-            guarded(|| database.flush()).and_then(|_bytes| disk.sync().map_err(|error| error.to_string()));
+        let synced = |()| disk.sync().and_then(|()| mark.advance(group)).map_err(|error| error.to_string());
+        let written = guarded(|| database.flush()).map(drop).and_then(synced);
 
         let mut state = shared.lock();
         match written {

@@ -101,6 +101,43 @@ fn no_damage_to_a_file_gives_a_panic_or_a_wrong_value() {
     assert!(recovered > 0, "some damage is found at opening");
 }
 
+/// sled opens a log up to where it is damaged: what was acknowledged later would be gone in silence.
+#[test]
+fn what_was_acknowledged_and_is_missing_is_told() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let sound = directory.path().join("sound");
+    {
+        let store = SledStore::open(&sound).expect("it is a fresh directory");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it needs no driver");
+        for number in 0..20_u32 {
+            let batch = Batch::new().put(TREE, format!("key-{number}"), vec![7_u8; 2_000]);
+            runtime.block_on(store.commit(batch)).expect("the disk is sound");
+        }
+    }
+    let database = file(&sound, "db");
+    let content = fs::read(&database).expect("it is a file");
+    let end = content.iter().rposition(|byte| *byte != 0).expect("it holds something");
+    for part in 1..10 {
+        let mut damaged = content.clone();
+        damaged[end * part / 10] ^= 0x55;
+        fs::write(&database, damaged).expect("the directory is writable");
+        for attempt in ["first", "second"] {
+            let refused = SledStore::open(&sound);
+            let refused = refused.err().unwrap_or_else(|| panic!("damage at {part}/10, {attempt} opening"));
+            assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+        }
+        for name in fs::read_dir(sound.join("data")).expect("it is a store") {
+            let path = name.expect("it is readable").path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap")) {
+                fs::remove_file(path).expect("the directory is writable");
+            }
+        }
+    }
+    fs::write(&database, content).expect("the directory is writable");
+    let store = SledStore::open(&sound).expect("it is as it was");
+    assert_eq!(store.scan(TREE, b"", None, usize::MAX).expect("it is readable").len(), 20);
+}
+
 fn survives(path: &Path) -> bool {
     drop(SledStore::open(path));
     let opened = SledStore::open_or_recover(path).expect("it opens or recovers");
