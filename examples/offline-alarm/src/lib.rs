@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use beehive::{
-    BuildError, Context, Failure, Group, Handler, Message, Module, ModuleConfig, ModuleName, Problems, TimerKey,
-    Wiring,
+    BuildError, Context, Failure, Group, Handler, Message, Module, ModuleConfig, ModuleName, Problems,
+    TimerKey, Wiring,
 };
 use protocol::edge::{LinkDown, LinkUp};
 use serde::Deserialize;
@@ -100,7 +100,11 @@ impl Handler<Due> for OfflineAlarm {
         self.timer = None;
         let after = self.config.after;
         tracing::warn!(?after, "the node has been without its cloud for too long");
-        cx.bus().publish(OfflineTooLong { after }).await.map_err(Failure::because)?;
+        let told = cx.bus().publish(OfflineTooLong { after }).await.map_err(Failure::because)?;
+        tracing::debug!(?told, "the alarm was told");
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
