@@ -46,7 +46,7 @@ const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
     /// There are no certificates.
-    #[error("the certificates for edges are of no use")]
+    #[error("the certificates for edges could not be had")]
     Material(#[from] MaterialError),
     /// A key cannot be used.
     #[error("the cloud's key is of no use")]

@@ -22,7 +22,7 @@ pub(crate) type Values = BTreeMap<String, Vec<u8>>;
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The API server refused, or was not reached.
-    #[error("the Kubernetes API does not let {action}")]
+    #[error("{action} failed")]
     Api {
         /// What was tried.
         action: String,
@@ -31,7 +31,7 @@ pub enum SecretError {
         cause: Box<kube::Error>,
     },
     /// The API server did not answer.
-    #[error("the Kubernetes API did not let {action} within {REQUEST_TIMEOUT:?}")]
+    #[error("{action} took longer than {REQUEST_TIMEOUT:?}")]
     Silent {
         /// What was tried.
         action: String,
@@ -77,20 +77,20 @@ impl Secrets {
     /// Makes the namespace if it is missing.
     pub(crate) async fn ensure_namespace(&self) -> Result<(), SecretError> {
         let api: Api<Namespace> = Api::all(self.client.clone());
-        let action = || format!("read the namespace {NAMESPACE}");
+        let action = || format!("reading the namespace {NAMESPACE}");
         if within(action(), api.get_opt(NAMESPACE)).await?.is_some() {
             return Ok(());
         }
         let metadata = ObjectMeta { name: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() };
         let namespace = Namespace { metadata, ..Namespace::default() };
         let params = PostParams::default();
-        let made = within(format!("create the namespace {NAMESPACE}"), api.create(&params, &namespace)).await;
+        let made = within(format!("creating the namespace {NAMESPACE}"), api.create(&params, &namespace)).await;
         made.map(drop).or_else(|error| if is_conflict(&error) { Ok(()) } else { Err(error) })
     }
 
     /// Returns the values of a secret, if there is one.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<Values>, SecretError> {
-        let found = within(format!("read the secret {NAMESPACE}/{name}"), self.api().get_opt(name)).await?;
+        let found = within(format!("reading the secret {NAMESPACE}/{name}"), self.api().get_opt(name)).await?;
         let values = |secret: Secret| {
             let data = secret.data.unwrap_or_default();
             data.into_iter().map(|(key, ByteString(value))| (key, value)).collect()
@@ -100,7 +100,7 @@ impl Secrets {
 
     /// Makes a secret, unless there is one already. Returns whether it was made.
     pub(crate) async fn create(&self, name: &str, values: &Values) -> Result<bool, SecretError> {
-        let action = format!("create the secret {NAMESPACE}/{name}");
+        let action = format!("creating the secret {NAMESPACE}/{name}");
         let (api, secret) = (self.api(), secret(name, values, None));
         match within(action, api.create(&PostParams::default(), &secret)).await {
             Ok(_) => Ok(true),
@@ -113,7 +113,7 @@ impl Secrets {
     pub(crate) async fn write(&self, name: &str, values: &Values) -> Result<(), SecretError> {
         let api = self.api();
         for _ in 0..WRITES_MAX {
-            let read = format!("read the secret {NAMESPACE}/{name}");
+            let read = format!("reading the secret {NAMESPACE}/{name}");
             let Some(found) = within(read, api.get_opt(name)).await? else {
                 if self.create(name, values).await? {
                     return Ok(());
@@ -121,7 +121,7 @@ impl Secrets {
                 continue;
             };
             let secret = secret(name, values, found.metadata.resource_version);
-            let action = format!("write the secret {NAMESPACE}/{name}");
+            let action = format!("writing the secret {NAMESPACE}/{name}");
             match within(action, api.replace(name, &PostParams::default(), &secret)).await {
                 Ok(_) => return Ok(()),
                 Err(error) if is_conflict(&error) => {}
@@ -134,7 +134,7 @@ impl Secrets {
     /// Tells whether a node is registered.
     pub(crate) async fn has_node(&self, name: &NodeName) -> Result<bool, SecretError> {
         let api: Api<Node> = Api::all(self.client.clone());
-        let found = within(format!("read the node {name}"), api.get_opt(name.as_str())).await?;
+        let found = within(format!("reading the node {name}"), api.get_opt(name.as_str())).await?;
         Ok(found.is_some())
     }
 }
