@@ -48,7 +48,7 @@ scenario_hostile() {
     ! curl -ksf --cert "$WORK/false.pem" --key "$WORK/false.key" "$maps" || fail "a false certificate was accepted" || return 1
 
     say "bodies: 100 MB, no JSON, deep JSON, the wrong shape"
-    code=$(head -c 100000000 /dev/zero | code -H 'Content-Type: application/json' -H 'Expect:' -X POST --data-binary @- "$maps")
+    code=$(head -c 100000000 /dev/zero | code --http1.1 -H 'Content-Type: application/json' -H 'Expect:' -X POST --data-binary @- "$maps")
     [[ $code == 413 ]] || fail "100 MB: $code $(head -c 300 "$WORK/answer")" || return 1
     code=$(code -H 'Content-Type: application/json' -d '{"a' "$maps")
     [[ $code == 400 && $(jq -r .kind "$WORK/answer") == Status ]] || fail "no JSON: $code" || return 1
@@ -81,17 +81,17 @@ scenario_hostile() {
     k delete configmap kept
 }
 
-# Starts the cluster on damaged data: it must say what is wrong and leave the files as they are.
+# Starts the cluster on damaged data, twice: it must say what is wrong and never begin anew.
 refuses_damage() {
-    local out status sums
-    sums=$(find "$DATA/cloud/store" -type f -exec sha256sum {} + | sort)
-    out=$(timeout 30 "$BIN/keadm" up --data-dir "$DATA" --api-port "$API_PORT" --runtime hollow 2>&1)
-    status=$?
-    say "$1: exit code $status: $(tail -1 <<<"$out")"
-    ((status == 1)) || fail "the exit code is $status: $out" || return 1
-    grep -q 'damaged' <<<"$out" || fail "it does not say what is wrong: $out" || return 1
-    ! grep -qi 'panic' <<<"$out" || fail "it panicked: $out" || return 1
-    [[ $sums == "$(find "$DATA/cloud/store" -type f -exec sha256sum {} + | sort)" ]] || fail "the damaged files were changed"
+    local out status attempt
+    for attempt in first second; do
+        out=$(timeout 30 "$BIN/keadm" up --data-dir "$DATA" --api-port "$API_PORT" --runtime hollow 2>&1)
+        status=$?
+        say "$1, $attempt start: exit code $status: $(tail -1 <<<"$out")"
+        ((status == 3)) || fail "the exit code is $status: $out" || return 1
+        grep -q 'damaged' <<<"$out" || fail "it does not say what is wrong: $out" || return 1
+        ! grep -qi 'panic' <<<"$out" || fail "it panicked: $out" || return 1
+    done
 }
 
 restore() { rm -rf "$DATA" && cp -a "$WORK/copy" "$DATA"; }

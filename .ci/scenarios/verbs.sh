@@ -78,7 +78,8 @@ scenario_manage() {
     k diff -f "$WORK/set.yaml" || fail "a difference where there is none" || return 1
     sed 's/"1"/"2"/' "$WORK/set.yaml" >"$WORK/set2.yaml"
     k diff -f "$WORK/set2.yaml" >"$WORK/diff"
-    [[ $(grep -c '^+[^+]' "$WORK/diff") -eq 2 ]] || fail "more differs than the data: $(cat "$WORK/diff")" || return 1
+    [[ $(grep -c '^+  a: "2"$' "$WORK/diff") -eq 2 ]] || fail "the data does not differ: $(cat "$WORK/diff")" || return 1
+    ! has '^[+-] *resourceVersion' <"$WORK/diff" || fail "a dry run gives a version: $(cat "$WORK/diff")" || return 1
     k replace --force -f "$WORK/set2.yaml" || return 1
     sed '/^---/,$d' "$WORK/set2.yaml" | k apply --prune -l set=a -f - 2>/dev/null || return 1
     k delete configmap x1

@@ -38,7 +38,7 @@ enum UpError {
     },
     #[error("{0}; another `keadm up` runs on this directory: stop it, or choose another --data-dir")]
     InUse(OpenError),
-    #[error("{0}; nothing was changed: restore the directory from a copy, or choose another --data-dir")]
+    #[error("{0}; restore the directory from a copy, or choose another --data-dir")]
     Store(OpenError),
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
