@@ -84,13 +84,15 @@ impl Secrets {
         let metadata = ObjectMeta { name: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() };
         let namespace = Namespace { metadata, ..Namespace::default() };
         let params = PostParams::default();
-        let made = within(format!("creating the namespace {NAMESPACE}"), api.create(&params, &namespace)).await;
+        let made =
+            within(format!("creating the namespace {NAMESPACE}"), api.create(&params, &namespace)).await;
         made.map(drop).or_else(|error| if is_conflict(&error) { Ok(()) } else { Err(error) })
     }
 
     /// Returns the values of a secret, if there is one.
     pub(crate) async fn read(&self, name: &str) -> Result<Option<Values>, SecretError> {
-        let found = within(format!("reading the secret {NAMESPACE}/{name}"), self.api().get_opt(name)).await?;
+        let found =
+            within(format!("reading the secret {NAMESPACE}/{name}"), self.api().get_opt(name)).await?;
         let values = |secret: Secret| {
             let data = secret.data.unwrap_or_default();
             data.into_iter().map(|(key, ByteString(value))| (key, value)).collect()
