@@ -143,7 +143,7 @@ kill_in_the_middle() {
     "start_$which" || return 1
     until_true 180 all_running app=half "$PODS" || return 1
     until_true 30 one_of_each app=half || return 1
-    k delete pods -l app=half --timeout=180s >/dev/null || return 1
+    k delete pods -l app=half --timeout=110s >/dev/null || fail "deleted in vain: $(k get pods -l app=half -o wide)" || return 1
     until_true 60 nothing_left || return 1
     stop_processes
 }
