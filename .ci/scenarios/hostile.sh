@@ -49,7 +49,8 @@ scenario_hostile() {
 
     say "bodies: 100 MB, no JSON, deep JSON, the wrong shape"
     code=$(head -c 100000000 /dev/zero | code --http1.1 -H 'Content-Type: application/json' -H 'Expect:' -X POST --data-binary @- "$maps")
-    [[ $code == 413 ]] || fail "100 MB: $code $(head -c 300 "$WORK/answer")" || return 1
+    # The server does not wait for the rest: a client that is still writing may see the end, not the answer.
+    [[ $code =~ ^(413|000)$ ]] || fail "100 MB: $code $(head -c 300 "$WORK/answer")" || return 1
     code=$(code -H 'Content-Type: application/json' -d '{"a' "$maps")
     [[ $code == 400 && $(jq -r .kind "$WORK/answer") == Status ]] || fail "no JSON: $code" || return 1
     code=$(head -c 200000 /dev/zero | tr '\0' '[' | code -H 'Content-Type: application/json' --data-binary @- "$maps")
