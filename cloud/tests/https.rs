@@ -95,9 +95,8 @@ async fn a_token_says_who_its_user_is_and_nobody_is_anonymous() {
     let plain = |token: Option<&str>| {
         let mut kubeconfig = listening.kubeconfig(&listening.authority, "x", "y");
         for user in &mut kubeconfig.auth_infos {
-            let mut info = kube::config::AuthInfo::default();
-            info.token = token.map(|token| token.to_owned().into());
-            user.auth_info = Some(info);
+            let token = token.map(|token| token.to_owned().into());
+            user.auth_info = Some(kube::config::AuthInfo { token, ..Default::default() });
         }
         kubeconfig
     };
