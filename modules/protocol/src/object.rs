@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn an_object_keeps_the_fields_that_nobody_knows() {
-        let raw = br#"{"kind":"Pod","metadata":{"name":"a","namespace":"b","labels":null,"x":1},"fresh":{"y":2}}"#;
+        let raw =
+            br#"{"kind":"Pod","metadata":{"name":"a","namespace":"b","labels":null,"x":1},"fresh":{"y":2}}"#;
         let object = Object::parse(&raw[..]).expect("it is an object");
         assert_eq!(&object.raw()[..], raw);
         assert_eq!(object.key(ResourceType::POD).expect("valid names").to_string(), "pod b/a");

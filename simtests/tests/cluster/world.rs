@@ -125,12 +125,7 @@ impl EdgeMachine {
         let clock = SystemClock;
         let files = edged::memory_files::MemoryFiles::new();
         let runtime = edged::hollow::HollowRuntime::new(Arc::new(move || clock.now()), files.clone());
-        Self {
-            name,
-            store: Arc::new(MemoryStore::new()),
-            runtime: Arc::new(runtime),
-            files: Arc::new(files),
-        }
+        Self { name, store: Arc::new(MemoryStore::new()), runtime: Arc::new(runtime), files: Arc::new(files) }
     }
 }
 
