@@ -1,7 +1,7 @@
 //! The edge's pod lifecycle over a container runtime port: what kubelet is to a node.
 //!
 //! Decisions are pure functions, each in a module of its own: what a pod asks for ([`pod`]), what
-//! the runtime is told of it ([`spec`], [`env`], [`volumes`], [`net`], [`qos`]), what to do next
+//! the runtime is told of it ([`spec`], [`mod@env`], [`volumes`], [`net`], [`qos`]), what to do next
 //! ([`sync`]), and what the API is shown ([`status`], [`node`], [`events`]). The shell around them
 //! asks the bus and the ports, and does what they decide: one worker for each pod.
 

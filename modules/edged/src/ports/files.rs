@@ -132,7 +132,7 @@ pub enum HostPathKind {
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogQuery {
-    /// Go on as the log grows, until [`LogQuery::ended`] says so.
+    /// Go on as the log grows, until the container has ended.
     pub follow: bool,
     /// At most this many lines from the end.
     pub tail_lines: Option<u64>,
