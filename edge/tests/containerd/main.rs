@@ -4,6 +4,7 @@
 //! run when `BEEHIVE_TEST_CONTAINERD` names its socket (`.ci/containerd.sh env DIR` prints the
 //! line), and say on standard error that they were skipped otherwise.
 
+mod cut_off;
 mod lifecycle;
 mod pod;
 mod proxy;
@@ -44,6 +45,8 @@ macro_rules! with_containerd {
         pod.assert_nothing_left().await;
     };
 }
+
+pub(crate) use with_containerd;
 
 #[tokio::test]
 async fn a_container_runs_with_its_environment_its_mount_and_its_network() {
