@@ -8,6 +8,7 @@ mod cgroup;
 mod connection;
 mod endpoint;
 mod failure;
+mod leftover;
 mod listing;
 mod probe;
 mod proto;
@@ -32,6 +33,7 @@ pub use probe::{DEFAULT_ENDPOINTS, Probed, probe, probe_first};
 
 use cgroup::CgroupDriver;
 use connection::Connection;
+use leftover::Leftovers;
 use listing::Known;
 use proto::image_service_client::ImageServiceClient;
 use proto::runtime_service_client::RuntimeServiceClient;
@@ -94,6 +96,7 @@ impl CriOptions {
 pub struct Cri {
     runtime: Connection<RuntimeServiceClient<Channel>>,
     images: Connection<ImageServiceClient<Channel>>,
+    leftovers: Leftovers,
     deadlines: Deadlines,
     known: Mutex<Known>,
     cgroup_driver: Mutex<Option<CgroupDriver>>,
@@ -107,6 +110,7 @@ impl Cri {
         let image_endpoint = options.image_endpoint.unwrap_or_else(|| options.endpoint.clone());
         let limit = connection::MESSAGE_BYTES_MAX;
         Self {
+            leftovers: Leftovers::new(options.endpoint.clone(), options.deadlines.change),
             runtime: Connection::open(options.endpoint, |channel| {
                 RuntimeServiceClient::new(channel).max_decoding_message_size(limit)
             }),
@@ -140,8 +144,31 @@ impl Cri {
         Ok(config)
     }
 
-    /// Removes the containers that outlived their sandbox: a creation that raced with its removal.
-    async fn remove_orphans(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+    async fn remove_container_once(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let message = proto::RemoveContainerRequest { container_id: id.to_string() };
+        let removed = self
+            .runtime
+            .ask("remove container", self.deadlines.change, message, async |mut client, request| {
+                client.remove_container(request).await
+            })
+            .await;
+        failure::gone_is_done(removed.map(drop))
+    }
+
+    async fn remove_sandbox_once(&self, id: &SandboxId) -> Result<(), RuntimeError> {
+        let message = proto::RemovePodSandboxRequest { pod_sandbox_id: id.to_string() };
+        let removed = self
+            .runtime
+            .ask("remove sandbox", self.deadlines.sandbox, message, async |mut client, request| {
+                client.remove_pod_sandbox(request).await
+            })
+            .await;
+        failure::gone_is_done(removed.map(drop))
+    }
+
+    /// Removes all containers of a sandbox, those included that outlived it since their creation raced
+    /// with its removal.
+    async fn remove_containers_of(&self, id: &SandboxId) -> Result<(), RuntimeError> {
         let filter = proto::ContainerFilter { pod_sandbox_id: id.to_string(), ..Default::default() };
         let message = proto::ListContainersRequest { filter: Some(filter) };
         let left = self
@@ -232,15 +259,15 @@ impl Runtime for Cri {
     }
 
     async fn remove_sandbox(&self, id: &SandboxId) -> Result<(), RuntimeError> {
-        let message = proto::RemovePodSandboxRequest { pod_sandbox_id: id.to_string() };
-        let removed = self
-            .runtime
-            .ask("remove sandbox", self.deadlines.sandbox, message, async |mut client, request| {
-                client.remove_pod_sandbox(request).await
-            })
-            .await;
-        failure::gone_is_done(removed.map(drop))?;
-        self.remove_orphans(id).await
+        if let Err(error) = self.remove_sandbox_once(id).await {
+            if !leftover::is_in_the_way(&error) {
+                return Err(error);
+            }
+            self.remove_containers_of(id).await?;
+            self.leftovers.end(id.as_str()).await?;
+            self.remove_sandbox_once(id).await?;
+        }
+        self.remove_containers_of(id).await
     }
 
     async fn create_container(
@@ -289,14 +316,13 @@ impl Runtime for Cri {
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        let message = proto::RemoveContainerRequest { container_id: id.to_string() };
-        let removed = self
-            .runtime
-            .ask("remove container", self.deadlines.change, message, async |mut client, request| {
-                client.remove_container(request).await
-            })
-            .await;
-        failure::gone_is_done(removed.map(drop))
+        match self.remove_container_once(id).await {
+            Err(error) if leftover::is_in_the_way(&error) => {
+                self.leftovers.end(id.as_str()).await?;
+                self.remove_container_once(id).await
+            }
+            decided => decided,
+        }
     }
 
     async fn reopen_log(&self, id: &ContainerId) -> Result<(), RuntimeError> {

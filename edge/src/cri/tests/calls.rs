@@ -1,5 +1,6 @@
 //! Single calls: deadlines, errors, reconnection and what depends on the runtime's version.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use edged::ports::{ContainerId, ImageCredentials, ImageId, Runtime, RuntimeError, SandboxId};
@@ -312,4 +313,26 @@ async fn images_may_be_served_elsewhere() {
         (containers.state().calls.clone(), images.state().calls.clone()),
         (vec!["version"], vec!["image_status"])
     );
+}
+
+#[tokio::test]
+async fn a_task_that_the_runtime_forgot_does_not_keep_its_container_or_sandbox() {
+    let fake = Fake::start();
+    let cri = fake.cri(PATIENT);
+    let (container, sandbox) = (ContainerId::new("c1"), SandboxId::new("s1"));
+    fake.state().forgotten.insert("c1".to_owned(), false);
+    assert_eq!(cri.remove_container(&container).await, Ok(()));
+    assert_eq!(fake.state().removed, ["c1"]);
+    assert_eq!(
+        fake.state().take_calls(),
+        BTreeMap::from([("remove_container", 2), ("kill_task", 1), ("delete_task", 1)])
+    );
+
+    fake.state().forgotten.extend([("s1".to_owned(), false)]);
+    assert_eq!(cri.remove_sandbox(&sandbox).await, Ok(()));
+    assert!(fake.state().forgotten.is_empty());
+
+    fake.state().failing.insert("kill_task", (Code::Unimplemented, "unknown service".to_owned()));
+    fake.state().forgotten.insert("c1".to_owned(), false);
+    cri.remove_container(&container).await.expect_err("another runtime has no such service");
 }

@@ -13,6 +13,8 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::cri::proto::image_service_server::{ImageService, ImageServiceServer};
 use crate::cri::proto::runtime_service_server::{RuntimeService, RuntimeServiceServer};
+use crate::cri::proto::tasks::tasks_server::{Tasks, TasksServer};
+use crate::cri::proto::tasks::{DeleteResponse, DeleteTaskRequest, KillRequest};
 use crate::cri::proto::{self, ContainerStatus, PodSandbox, PodSandboxStatus};
 use crate::cri::{Cri, CriOptions, Deadlines, SocketEndpoint};
 
@@ -40,6 +42,8 @@ pub(super) struct State {
     pub(super) exec_requests: Vec<proto::ExecSyncRequest>,
     pub(super) stop_requests: Vec<proto::StopContainerRequest>,
     pub(super) removed: Vec<String>,
+    /// The containers and sandboxes whose tasks the server has forgotten, and whether these were killed.
+    pub(super) forgotten: BTreeMap<String, bool>,
 }
 
 impl State {
@@ -59,6 +63,16 @@ struct Service(Arc<Mutex<State>>);
 impl Service {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no test panics while it holds the state")
+    }
+
+    /// Refuses to remove what has a task.
+    fn must_have_no_task(&self, id: &str) -> Result<(), Status> {
+        match self.state().forgotten.contains_key(id) {
+            true => Err(Status::failed_precondition(format!(
+                "cannot delete running task {id}: failed precondition"
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// Notes the call and misbehaves as the test wants.
@@ -89,7 +103,8 @@ impl Service {
         });
         let server = Server::builder()
             .add_service(RuntimeServiceServer::new(self.clone()))
-            .add_service(ImageServiceServer::new(self));
+            .add_service(ImageServiceServer::new(self.clone()))
+            .add_service(TasksServer::new(self));
         tokio::select! {
             biased;
             _ = killed => {}
@@ -228,7 +243,12 @@ impl RuntimeService for Service {
         &self,
         request: Request<proto::RemovePodSandboxRequest>,
     ) -> Answer<proto::RemovePodSandboxResponse> {
-        self.enter("remove_pod_sandbox", request).await?;
+        let id = self.enter("remove_pod_sandbox", request).await?.pod_sandbox_id;
+        let containers: Vec<String> =
+            self.state().containers.iter().map(|(held, _)| held.id.clone()).collect();
+        for id in containers.iter().chain([&id]) {
+            self.must_have_no_task(id)?;
+        }
         Ok(Response::new(proto::RemovePodSandboxResponse {}))
     }
 
@@ -263,6 +283,7 @@ impl RuntimeService for Service {
         request: Request<proto::RemoveContainerRequest>,
     ) -> Answer<proto::RemoveContainerResponse> {
         let id = self.enter("remove_container", request).await?.container_id;
+        self.must_have_no_task(&id)?;
         self.state().removed.push(id);
         Ok(Response::new(proto::RemoveContainerResponse {}))
     }
@@ -271,6 +292,33 @@ impl RuntimeService for Service {
         let request = self.enter("exec_sync", request).await?;
         self.state().exec_requests.push(request);
         Ok(Response::new(self.state().exec.clone()))
+    }
+}
+
+#[tonic::async_trait]
+impl Tasks for Service {
+    async fn kill(&self, request: Request<KillRequest>) -> Answer<()> {
+        assert_eq!(request.metadata().get("containerd-namespace").expect("a namespace"), "k8s.io");
+        let request = self.enter("kill_task", request).await?;
+        match self.state().forgotten.get_mut(&request.container_id) {
+            Some(killed) => *killed = request.signal == 9 && request.all,
+            None => return Err(Status::not_found("no such task")),
+        }
+        Ok(Response::new(()))
+    }
+
+    async fn delete(&self, request: Request<DeleteTaskRequest>) -> Answer<DeleteResponse> {
+        assert_eq!(request.metadata().get("containerd-namespace").expect("a namespace"), "k8s.io");
+        let id = self.enter("delete_task", request).await?.container_id;
+        match self.state().forgotten.get(&id) {
+            Some(true) => {}
+            Some(false) => {
+                return Err(Status::failed_precondition("task must be stopped before deletion: running"));
+            }
+            None => return Err(Status::not_found("no such task")),
+        }
+        self.state().forgotten.remove(&id);
+        Ok(Response::new(DeleteResponse { exit_status: 137 }))
     }
 }
 
