@@ -14,8 +14,10 @@ use crate::shell::slot::Slot;
 use crate::shell::{Shared, mounts, start};
 use crate::sync::{Action, setup_failed};
 
-/// Does one action. Failures are remembered, reported and retried by later plans.
-pub(crate) async fn act(shared: &Shared, slot: &Slot, action: &Action) {
+/// Does one action of a round. Failures are remembered, reported and retried by later plans.
+///
+/// `kept` collects the containers that the runtime did not let go: none is made in their place.
+pub(crate) async fn act(shared: &Shared, slot: &Slot, action: &Action, kept: &mut Vec<String>) {
     let pod = slot.pod();
     match action {
         Action::Fail { reason, message } => {
@@ -32,6 +34,7 @@ pub(crate) async fn act(shared: &Shared, slot: &Slot, action: &Action) {
             }
         }
         Action::RunSandbox { attempt } => run_sandbox(shared, slot, &pod, *attempt).await,
+        Action::Start { container, .. } if kept.contains(container) => {}
         Action::Start { container, attempt } => {
             start_container(shared, slot, &pod, container, *attempt).await
         }
@@ -39,8 +42,9 @@ pub(crate) async fn act(shared: &Shared, slot: &Slot, action: &Action) {
             restart(shared, &pod, id, container, message, *probe).await;
         }
         Action::Remove { id, container, attempt, keep_files } => {
-            tell(&pod, "remove a container", shared.ports.runtime.remove_container(id).await);
-            if !keep_files {
+            if !tell(&pod, "remove a container", shared.ports.runtime.remove_container(id).await) {
+                kept.push(container.clone());
+            } else if !keep_files {
                 let removed = shared.ports.files.remove_container(&pod.dir(), container, *attempt).await;
                 if let Err(error) = removed {
                     tracing::warn!(pod = %pod.name, container, %error, "files of an ended container stay");
@@ -53,11 +57,13 @@ pub(crate) async fn act(shared: &Shared, slot: &Slot, action: &Action) {
     }
 }
 
-fn tell(pod: &Pod, what: &str, result: Result<(), RuntimeError>) {
+/// Returns whether it was done, and says why not.
+fn tell(pod: &Pod, what: &str, result: Result<(), RuntimeError>) -> bool {
     match result {
-        Ok(()) | Err(RuntimeError::NotFound(_)) => {}
+        Ok(()) | Err(RuntimeError::NotFound(_)) => true,
         Err(error) => {
             tracing::warn!(pod = %pod.name, namespace = %pod.namespace, %error, "could not {what}; trying again");
+            false
         }
     }
 }

@@ -90,8 +90,9 @@ async fn round(shared: &Shared, slot: &Slot, last: &mut Vec<Action>) -> Option<S
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     last.clone_from(&plan.actions);
+    let mut kept = Vec::new();
     for action in &plan.actions {
-        effects::act(shared, slot, action).await;
+        effects::act(shared, slot, action, &mut kept).await;
     }
     shared.view.fresh().await;
     slot.wake.notify_one();

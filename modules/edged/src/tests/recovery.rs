@@ -19,15 +19,33 @@ fn a_broken_runtime_makes_the_node_not_ready_and_touches_no_pod() {
         tell(&edged, world.put_pod("a", "u1", one(), json!({}))).await;
         pass(&edged, 3).await;
         let before = world.container_ids().await;
-        world.broken.store(true, Ordering::Relaxed);
+        world.mood.broken.store(true, Ordering::Relaxed);
         pass(&edged, 15).await;
         let node = world.outside.borrow().api["node"].value().expect("JSON");
         assert_eq!(condition(&node["status"], "Ready")["status"], "False");
-        world.broken.store(false, Ordering::Relaxed);
+        world.mood.broken.store(false, Ordering::Relaxed);
         pass(&edged, 15).await;
         let node = world.outside.borrow().api["node"].value().expect("JSON");
         assert_eq!(condition(&node["status"], "Ready")["status"], "True");
         assert_eq!(world.container_ids().await, before);
+        edged.stop().await;
+    });
+}
+
+#[test]
+fn a_container_that_the_runtime_does_not_let_go_is_not_made_again_beside_itself() {
+    run(async {
+        let world = World::new();
+        world.mood.starting.store(true, Ordering::Relaxed);
+        let edged = world.start().await;
+        tell(&edged, world.put_pod("a", "u1", one(), json!({}))).await;
+        pass(&edged, 120).await;
+        assert_eq!(world.mood.creations.load(Ordering::Relaxed), 1);
+        assert_eq!(world.container("pod default/a")["state"]["waiting"]["reason"], "RunContainerError");
+        world.mood.starting.store(false, Ordering::Relaxed);
+        pass(&edged, 60).await;
+        assert_eq!(world.status("pod default/a")["phase"], "Running");
+        assert_eq!(world.mood.creations.load(Ordering::Relaxed), 2);
         edged.stop().await;
     });
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -185,8 +186,7 @@ pub(super) struct World {
     pub(super) runtime: HollowRuntime,
     pub(super) files: MemoryFiles,
     pub(super) outside: Rc<RefCell<Outside>>,
-    /// Whether the runtime refuses to list.
-    pub(super) broken: Arc<std::sync::atomic::AtomicBool>,
+    pub(super) mood: Arc<Mood>,
     clock: WallClock,
     pub(super) config: EdgedConfig,
     pub(super) prober: Arc<dyn Prober>,
@@ -203,7 +203,7 @@ impl World {
             runtime: HollowRuntime::new(Arc::clone(&clock), files.clone()),
             files,
             outside: Rc::new(RefCell::new(outside)),
-            broken: Arc::default(),
+            mood: Arc::default(),
             clock,
             config: EdgedConfig { report_event: true, ..EdgedConfig::default() },
             prober: Arc::new(HollowProber),
@@ -213,7 +213,7 @@ impl World {
     /// Starts edged on this machine.
     pub(super) async fn start(&self) -> Probe<Edged> {
         let ports = EdgedPorts {
-            runtime: Arc::new(Moody { inner: self.runtime.clone(), broken: Arc::clone(&self.broken) }),
+            runtime: Arc::new(Moody { inner: self.runtime.clone(), mood: Arc::clone(&self.mood) }),
             files: Arc::new(self.files.clone()),
             node: Arc::new(TestMachine),
             prober: Arc::clone(&self.prober),
@@ -356,11 +356,31 @@ pub(super) async fn pass(edged: &Probe<Edged>, seconds: u64) {
     edged.advance(Duration::from_secs(seconds)).await;
 }
 
-/// The hollow runtime, which may refuse to list.
+/// What the runtime refuses, and what it did.
+#[derive(Debug, Default)]
+pub(super) struct Mood {
+    /// It cannot list.
+    pub(super) broken: AtomicBool,
+    /// It is stuck in starting containers: none starts, and none goes.
+    pub(super) starting: AtomicBool,
+    /// How many containers it was told to make.
+    pub(super) creations: AtomicUsize,
+}
+
+/// The hollow runtime in a mood.
 #[derive(Debug)]
 struct Moody {
     inner: HollowRuntime,
-    broken: Arc<std::sync::atomic::AtomicBool>,
+    mood: Arc<Mood>,
+}
+
+impl Moody {
+    fn is_not_starting(&self, what: &str) -> Result<(), RuntimeError> {
+        match self.mood.starting.load(Ordering::Relaxed) {
+            true => Err(RuntimeError::Failed(format!("container is in starting state, {what}"))),
+            false => Ok(()),
+        }
+    }
 }
 
 mod moody {
@@ -380,7 +400,7 @@ mod moody {
             self.inner.status().await
         }
         async fn list(&self) -> Result<Vec<Sandbox>, RuntimeError> {
-            if self.broken.load(std::sync::atomic::Ordering::Relaxed) {
+            if self.mood.broken.load(Ordering::Relaxed) {
                 return Err(RuntimeError::Unavailable("connection refused".to_owned()));
             }
             self.inner.list().await
@@ -400,15 +420,18 @@ mod moody {
             sandbox: &SandboxSpec,
             spec: &ContainerSpec,
         ) -> Result<ContainerId, RuntimeError> {
+            self.mood.creations.fetch_add(1, Ordering::Relaxed);
             self.inner.create_container(id, sandbox, spec).await
         }
         async fn start_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+            self.is_not_starting("can't be started")?;
             self.inner.start_container(id).await
         }
         async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
             self.inner.stop_container(id, grace).await
         }
         async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+            self.is_not_starting("can't be removed")?;
             self.inner.remove_container(id).await
         }
         async fn reopen_log(&self, id: &ContainerId) -> Result<(), RuntimeError> {
