@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::error::{Chain, NodeFailure};
-use crate::metrics::{Cell, ModuleState};
+use crate::metrics::{Cell, Counter, ModuleState};
 use crate::module::Manner;
 use crate::name::{Group, ModuleName};
 use crate::route::{ModuleId, Routes};
@@ -38,7 +38,7 @@ pub(crate) struct Core {
     /// The first module that was given up.
     pub(crate) failure: watch::Sender<Option<NodeFailure>>,
     /// Counts polls of engines and tasks, for those who wait until all is quiet.
-    pub(crate) activity: AtomicU64,
+    pub(crate) activity: Counter,
     /// Tasks that modules own.
     pub(crate) tasks: AtomicU64,
     /// The thread that owns the modules.
@@ -64,7 +64,7 @@ impl Core {
             trace: options.trace,
             changed: watch::channel(()).0,
             failure: watch::channel(None).0,
-            activity: AtomicU64::new(0),
+            activity: Counter::default(),
             tasks: AtomicU64::new(0),
             thread: std::thread::current().id(),
             handling: AtomicU16::new(ModuleId::OUTSIDE.number()),
@@ -89,7 +89,10 @@ impl Core {
     /// Marks the module whose handler is about to be polled; returns whom to restore afterwards.
     #[inline]
     pub(crate) fn enter(&self, module: ModuleId) -> u16 {
-        self.handling.swap(module.number(), Ordering::Relaxed)
+        // Only the modules' thread writes it.
+        let before = self.handling.load(Ordering::Relaxed);
+        self.handling.store(module.number(), Ordering::Relaxed);
+        before
     }
 
     #[inline]
@@ -149,7 +152,7 @@ impl Core {
 
     #[inline]
     pub(crate) fn stir(&self) {
-        self.activity.fetch_add(1, Ordering::Relaxed);
+        self.activity.add(1);
     }
 }
 

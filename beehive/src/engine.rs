@@ -4,15 +4,14 @@
 //! The engine outlives every value of its module. It owns the mailbox, so that messages wait there
 //! while a new value is built.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
-use futures::task::AtomicWaker;
 use futures::{FutureExt as _, future::LocalBoxFuture};
 use rand::Rng as _;
 use tokio::time::Instant;
@@ -32,24 +31,32 @@ use crate::supervise::{Supervisor, Verdict};
 use crate::task::{Tasks, panic_text};
 use crate::trace::EventKind;
 
-/// How many messages a module handles before others get their turn.
-const BUDGET: u32 = 64;
+/// How many messages a module handles before others get their turn: as many as tokio lets a task send or
+/// receive, so that a busy mailbox neither fills up nor runs empty.
+const BUDGET: u32 = 128;
 
-/// A request to stop, from the node to the engine.
+/// A request to stop, from the node to the engine. Both are on the modules' thread.
 #[derive(Default)]
 pub(crate) struct StopSignal {
     asked: Cell<bool>,
-    waker: AtomicWaker,
+    waker: RefCell<Option<Waker>>,
 }
 
 impl StopSignal {
     pub(crate) fn raise(&self) {
         self.asked.set(true);
-        self.waker.wake();
+        let waker = self.waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     fn is_raised(&self, cx: &task::Context<'_>) -> bool {
-        self.waker.register(cx.waker());
+        let is_known = self.waker.borrow().as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !is_known {
+            // The old waker is dropped when it is no longer borrowed: its task may go with it.
+            drop(self.waker.replace(Some(cx.waker().clone())));
+        }
         self.asked.get()
     }
 }

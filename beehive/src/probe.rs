@@ -372,10 +372,10 @@ impl<M: Module> Probe<M> {
     /// Waits until nothing more happens unless time passes.
     pub async fn settle(&self) {
         let mut quiet = 0;
-        let mut before = self.core.activity.load(Ordering::Relaxed);
+        let mut before = self.core.activity.get();
         for _ in 0..ROUNDS_MAX {
             tokio::task::yield_now().await;
-            let activity = self.core.activity.load(Ordering::Relaxed);
+            let activity = self.core.activity.get();
             quiet = if activity == before { quiet + 1 } else { 0 };
             before = activity;
             if quiet == QUIET_ROUNDS {

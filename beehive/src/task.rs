@@ -57,7 +57,8 @@ impl Tasks {
     /// Returns the text of the first panic, once there is one.
     pub(crate) fn poll_panic(&self, cx: &mut task::Context<'_>) -> Poll<String> {
         let mut inner = self.inner.borrow_mut();
-        loop {
+        // Most modules have no task most of the time.
+        while !inner.set.is_empty() {
             match ready!(inner.set.poll_join_next(cx)) {
                 Some(Ok((key, done))) => {
                     inner.handles.remove(&key);
@@ -68,9 +69,10 @@ impl Tasks {
                 // Aborted, or its destructor panicked.
                 Some(Err(error)) if error.is_cancelled() => {}
                 Some(Err(error)) => return Poll::Ready(panic_text(error.into_panic().as_ref())),
-                None => return Poll::Pending,
+                None => break,
             }
         }
+        Poll::Pending
     }
 
     /// Drops all tasks, and returns when the last is gone.
