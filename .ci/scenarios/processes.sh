@@ -4,6 +4,10 @@ CLOUD=$WORK/cloud
 EDGE=$WORK/edge
 LINK_PORT=${LINK_PORT:-20000}
 ENROL_PORT=${ENROL_PORT:-20002}
+CLOUD_ADDRESS=127.0.0.1
+# What the processes are started with: a network namespace, or nothing.
+IN_CLOUD=()
+IN_EDGE=()
 
 write_cloud() {
     mkdir -p "$CLOUD"
@@ -15,9 +19,9 @@ log: { level: warn }
 kubeAPIServer: { port: $((API_PORT + 1)), directory: $CLOUD/kube-api }
 modules:
   cloudHub:
-    advertiseAddress: [127.0.0.1]
-    https: { address: 127.0.0.1, port: $ENROL_PORT }
-    websocket: { address: 127.0.0.1, port: $LINK_PORT }
+    advertiseAddress: [$CLOUD_ADDRESS]
+    https: { address: $CLOUD_ADDRESS, port: $ENROL_PORT }
+    websocket: { address: $CLOUD_ADDRESS, port: $LINK_PORT }
 EOF
 }
 
@@ -30,15 +34,15 @@ database: { dataSource: $EDGE/edgecore.db }
 log: { level: warn }
 modules:
   edgeHub:
-    httpServer: https://127.0.0.1:$ENROL_PORT
+    httpServer: https://$CLOUD_ADDRESS:$ENROL_PORT
     token: $1
     tlsCaFile: $EDGE/ca.crt
     tlsCertFile: $EDGE/edge.crt
     tlsPrivateKeyFile: $EDGE/edge.key
-    websocket: { server: "127.0.0.1:$LINK_PORT" }
+    websocket: { server: "$CLOUD_ADDRESS:$LINK_PORT" }
   edged:
     hostnameOverride: edge
-    runtime: $MODE
+    runtime: $RUNTIME
     rootDirectory: $EDGE/kubelet
     tailoredKubeletConfig:
       containerRuntimeEndpoint: unix://$WORK/containerd/run/containerd.sock
@@ -51,13 +55,13 @@ join_token() { "$KUBECTL" -n kubeedge get secret tokensecret -o 'jsonpath={.data
 links() { "$KUBECTL" get node edge -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' | grep -x True; }
 
 start_cloud() {
-    "$BIN/cloudcore" --config "$CLOUD/cloudcore.yaml" >>"$WORK/cloud.log" 2>&1 &
+    "${IN_CLOUD[@]}" "$BIN/cloudcore" --config "$CLOUD/cloudcore.yaml" >>"$WORK/cloud.log" 2>&1 &
     echo $! >"$WORK/cloud.pid"
     until_true 30 api_ready || { tail -5 "$WORK/cloud.log"; return 1; }
 }
 
 start_edge() {
-    "$BIN/edgecore" --config "$EDGE/edgecore.yaml" >>"$WORK/edge.log" 2>&1 &
+    "${IN_EDGE[@]}" "$BIN/edgecore" --config "$EDGE/edgecore.yaml" >>"$WORK/edge.log" 2>&1 &
     echo $! >"$WORK/edge.pid"
 }
 
