@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use beehive::Clock;
 use cloudhub::CloudHubConfig;
+use link_ws::LinkCertificates;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpListener;
@@ -29,7 +30,6 @@ use tokio_rustls::TlsAcceptor;
 use self::authority::{EdgeAuthority, ServerPair, is_name};
 use self::secrets::{Secrets, Values};
 use self::server::Desk;
-use crate::ws::LinkCertificates;
 
 pub use self::authority::EdgeAuthorityError;
 pub use self::material::MaterialError;

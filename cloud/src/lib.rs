@@ -6,7 +6,6 @@ pub mod https;
 pub mod ws;
 
 mod process;
-mod ws_frames;
 
 use std::fmt;
 use std::sync::Arc;

@@ -9,7 +9,6 @@ pub mod runtime;
 pub mod ws;
 
 mod process;
-mod ws_frames;
 
 use std::fmt;
 

@@ -11,7 +11,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use protocol::NodeName;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use wire::link::TlsFiles;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -85,19 +84,12 @@ fn check(files: &TlsFiles, node: &NodeName, now: SystemTime) -> Result<Standing,
     Ok(if until <= now { Standing::Expired { at: until } } else { Standing::Valid { from, until } })
 }
 
-pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = read(path)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let certificates = certificates.map_err(|error| format!("{}: {error}", path.display()))?;
-    if certificates.is_empty() {
-        return Err(format!("{} holds no certificate", path.display()));
-    }
-    Ok(certificates)
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    link_ws::certificates(path, &read(path)?).map_err(|error| error.to_string())
 }
 
-pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(&read(path)?)
-        .map_err(|error| format!("{} holds no private key: {error}", path.display()))
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    link_ws::private_key(path, &read(path)?).map_err(|error| error.to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
