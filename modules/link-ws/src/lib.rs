@@ -4,6 +4,8 @@
 //! frames over an established WebSocket, the certificates of an end, and the headers by which an
 //! edge asks for the upgrade.
 
+#[cfg(feature = "test-util")]
+pub mod authority;
 mod certificates;
 mod frames;
 pub mod header;
