@@ -8,7 +8,9 @@ pub mod prober;
 pub mod runtime;
 pub mod ws;
 
+mod http1;
 mod process;
+mod tls;
 
 use std::fmt;
 

@@ -16,6 +16,8 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use wire::Codec;
 use wire::link::{DialTo, Dialed, Dialer, LinkError, TlsFiles};
 
+use crate::tls::believing;
+
 /// Dials the cloud over WebSocket and TLS. The certificate files are read for each dial, so that
 /// renewed ones are used from the next connection on.
 #[derive(Debug, Clone, Default)]
@@ -90,15 +92,10 @@ fn server_name(server: &str) -> Result<ServerName<'static>, LinkError> {
 }
 
 async fn client_config(files: &TlsFiles) -> Result<rustls::ClientConfig, LinkError> {
-    let bad = |what: &str, error: String| LinkError::Local(format!("{what}: {error}"));
     let certificates = LinkCertificates::read(files).await?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad("TLS", error.to_string()))?
-        .with_root_certificates(certificates.roots()?)
+    let mut config = believing(certificates.roots()?)
         .with_client_auth_cert(certificates.chain, certificates.key)
-        .map_err(|error| bad("the edge's certificate", error.to_string()))?;
+        .map_err(|error| LinkError::Local(format!("the edge's certificate: {error}")))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

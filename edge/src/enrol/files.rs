@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -14,6 +13,8 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use wire::link::TlsFiles;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::tls::believing;
 
 const LINE: usize = 64;
 /// Who may read a file.
@@ -166,14 +167,10 @@ pub(crate) fn client_config(files: &TlsFiles, shows: Shows) -> Result<rustls::Cl
     for authority in certificates(&files.ca)? {
         roots.add(authority).map_err(|error| format!("{}: {error}", files.ca.display()))?;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
+    let client = believing(roots);
     match shows {
-        Shows::Nothing => Ok(config.with_no_client_auth()),
-        Shows::Certificate => config
+        Shows::Nothing => Ok(client.with_no_client_auth()),
+        Shows::Certificate => client
             .with_client_auth_cert(certificates(&files.certificate)?, private_key(&files.key)?)
             .map_err(|error| format!("{}: {error}", files.certificate.display())),
     }
