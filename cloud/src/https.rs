@@ -16,8 +16,6 @@ use apiserver::{ApiServer, Identity};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -25,6 +23,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::tls::server_config;
 
 pub use authority::{Authority, AuthorityError, Issued};
 pub use kubeconfig::write_kubeconfig;
@@ -194,17 +194,10 @@ impl HttpsListener {
 impl Current {
     fn issue(authority: &Authority, names: &[String]) -> Result<Self, HttpsError> {
         let issued = authority.issue_server(names)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.certificate_der())?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![issued.certificate_der()], issued.key_der())?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let chain = vec![issued.certificate_der()];
+        let protocols: [&[u8]; 2] = [b"h2", b"http/1.1"];
+        let config =
+            server_config::<HttpsError>(authority.certificate_der(), chain, issued.key_der(), &protocols)?;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), renew_at: issued.ends() - RENEW_BEFORE })
     }
 }

@@ -6,6 +6,7 @@ pub mod https;
 pub mod ws;
 
 mod process;
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
