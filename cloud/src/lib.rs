@@ -5,6 +5,7 @@ pub mod enrol;
 pub mod https;
 pub mod ws;
 
+mod accept;
 mod process;
 mod tls;
 

@@ -5,16 +5,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use link_ws::{LinkCertificates, header, link, settings};
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
@@ -22,10 +21,10 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use wire::Codec;
 use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener};
 
+use crate::accept::accept_all;
+
 /// Connections that may wait for the hub after their handshake.
 const BACKLOG: usize = 64;
-/// The pause after the system refused to hand out a connection, as when files run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens for edges over WebSocket and TLS.
 #[derive(Debug, Clone, Default)]
@@ -81,10 +80,9 @@ impl WsIncoming {
         let address = socket.local_addr().map_err(unusable)?;
         tracing::info!(%address, "listening for edges");
         let (sender, accepted) = mpsc::channel(BACKLOG);
-        let handshakes = Arc::new(Semaphore::new(on.handshakes_max.max(1)));
         let door = Door { tls, sender, on };
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(socket, door, handshakes));
+        accepting.spawn(accept(socket, door));
         Ok(Self { address, accepted, _accepting: accepting })
     }
 
@@ -118,24 +116,13 @@ struct Door {
     on: ListenOn,
 }
 
-async fn accept(socket: TcpListener, door: Door, handshakes: Arc<Semaphore>) {
-    let mut running = JoinSet::new();
-    loop {
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
-        while running.try_join_next().is_some() {}
-        match socket.accept().await {
-            Ok((stream, address)) => {
-                running.spawn(enter(door.clone(), stream, address, permit));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+async fn accept(socket: TcpListener, door: Door) {
+    let at_once = door.on.handshakes_max;
+    let entering = |stream, address| enter(door.clone(), stream, address);
+    accept_all(&socket, at_once, &mut JoinSet::new(), entering).await;
 }
 
-async fn enter(door: Door, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+async fn enter(door: Door, stream: TcpStream, address: SocketAddr) {
     let limit = door.on.handshake_timeout;
     let outcome = match timeout(limit, handshake(&door, stream, address)).await {
         Ok(outcome) => outcome,
@@ -149,7 +136,6 @@ async fn enter(door: Door, stream: TcpStream, address: SocketAddr, permit: Owned
         }
         Err(error) => tracing::info!(%address, %error, "a connection failed"),
     }
-    drop(permit);
 }
 
 async fn handshake(door: &Door, stream: TcpStream, address: SocketAddr) -> Result<Accepted, LinkError> {
