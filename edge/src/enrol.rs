@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use beehive::Clock;
 use edgehub::{EdgeHubConfig, Token};
 use http::{HeaderValue, StatusCode};
+use link_ws::fingerprint;
 use protocol::NodeName;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use ring::digest;
 use tokio::time::sleep;
 use wire::link::TlsFiles;
 
@@ -281,10 +281,6 @@ enum Way {
 /// Splits a token into the authority's fingerprint and what the cloud checks.
 fn split(token: &str) -> Option<(&str, &str)> {
     (token.split('.').count() == 4).then(|| token.split_once('.'))?
-}
-
-fn fingerprint(der: &[u8]) -> String {
-    digest::digest(&digest::SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Upstream's request: its cloud takes name and organization from it.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use ring::digest;
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -82,4 +83,21 @@ pub fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
 pub fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, LinkError> {
     PrivateKeyDer::from_pem_slice(pem)
         .map_err(|error| LinkError::Local(format!("{} holds no private key: {error}", path.display())))
+}
+
+/// Returns what a join token knows an authority by: the SHA-256 of its certificate, in hex.
+#[must_use]
+pub fn fingerprint(certificate: &[u8]) -> String {
+    digest::digest(&digest::SHA256, certificate).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_a_sha_256_in_hex() {
+        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(fingerprint(b"abc"), of_abc);
+    }
 }

@@ -10,5 +10,5 @@ mod certificates;
 mod frames;
 pub mod header;
 
-pub use certificates::{LinkCertificates, certificates, private_key};
+pub use certificates::{LinkCertificates, certificates, fingerprint, private_key};
 pub use frames::{link, settings};
