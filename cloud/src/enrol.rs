@@ -19,17 +19,16 @@ use std::time::Duration;
 
 use beehive::Clock;
 use cloudhub::CloudHubConfig;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use link_ws::LinkCertificates;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-use self::authority::{EdgeAuthority, ServerPair, is_name};
+use self::authority::{EdgeAuthority, is_name};
 use self::secrets::{Secrets, Values};
 use self::server::Desk;
-use crate::ws::LinkCertificates;
+use crate::tls::server_config;
 
 pub use self::authority::EdgeAuthorityError;
 pub use self::material::MaterialError;
@@ -124,7 +123,13 @@ impl Enrolment {
             period: Duration::from_secs(u64::from(config.token_refresh_duration) * 3600),
         };
         refresh.write().await.map_err(MaterialError::from)?;
-        let tls = TlsAcceptor::from(Arc::new(server_config(&authority, &pair)?));
+        let tls = server_config::<EnrolError>(
+            authority.certificate().clone(),
+            pair.chain.clone(),
+            pair.private_key()?,
+            &[b"http/1.1"],
+        )?;
+        let tls = TlsAcceptor::from(Arc::new(tls));
         let certificates = Arc::new(LinkCertificates {
             authorities: vec![authority.certificate().clone()],
             chain: pair.chain.clone(),
@@ -227,21 +232,6 @@ fn start(
         .spawn(move || runtime.block_on(serve))
         .map_err(refused("a thread"))?;
     Ok((thread, bound))
-}
-
-fn server_config(authority: &EdgeAuthority, pair: &ServerPair) -> Result<ServerConfig, EnrolError> {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.certificate().clone())?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(pair.chain.clone(), pair.private_key()?)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 /// Returns the names by which edges reach the cloud: those that are configured, those of its own

@@ -16,21 +16,20 @@ use apiserver::{ApiServer, Identity};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::accept::accept_all;
+use crate::tls::server_config;
+
 pub use authority::{Authority, AuthorityError, Issued};
 pub use kubeconfig::write_kubeconfig;
 
-/// The pause after the system refused to hand out a connection, as when files run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A server certificate is replaced when it ends within this time.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -88,10 +87,16 @@ pub enum HttpsError {
 #[derive(Debug)]
 pub struct HttpsListener {
     listener: TcpListener,
+    limits: HttpsLimits,
+    certificate: Certificate,
+}
+
+/// The server certificate, and who issues the next one.
+#[derive(Debug)]
+struct Certificate {
     authority: Arc<Authority>,
     names: Vec<String>,
-    limits: HttpsLimits,
-    tls: Current,
+    current: Current,
 }
 
 /// The server certificate in use.
@@ -119,10 +124,10 @@ impl HttpsListener {
         names: Vec<String>,
         limits: HttpsLimits,
     ) -> Result<Self, HttpsError> {
-        let tls = Current::issue(&authority, &names)?;
+        let current = Current::issue(&authority, &names)?;
         let listener =
             TcpListener::bind(address).await.map_err(|cause| HttpsError::Bind { address, cause })?;
-        Ok(Self { listener, authority, names, limits, tls })
+        Ok(Self { listener, limits, certificate: Certificate { authority, names, current } })
     }
 
     /// Returns the address that was bound.
@@ -135,76 +140,53 @@ impl HttpsListener {
     }
 
     /// Serves requests until `stop` resolves, then waits a little for those under way.
-    pub async fn serve(mut self, server: ApiServer, stop: impl Future<Output = ()>) {
-        let permits = Arc::new(Semaphore::new(self.limits.connections_max));
+    pub async fn serve(self, server: ApiServer, stop: impl Future<Output = ()>) {
+        let Self { listener, limits, mut certificate } = self;
         let (stopping, stopped) = watch::channel(false);
         let mut connections = JoinSet::new();
-        let mut stop = std::pin::pin!(stop);
-        loop {
-            let permit = tokio::select! {
-                biased;
-                () = &mut stop => break,
-                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                permit = Arc::clone(&permits).acquire_owned() => permit.expect("it is never closed"),
-            };
-            let accepted = tokio::select! {
-                biased;
-                () = &mut stop => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    self.renew();
-                    let acceptor = self.tls.acceptor.clone();
-                    let connection =
-                        connection(stream, acceptor, server.clone(), self.limits, stopped.clone());
-                    connections.spawn(async move {
-                        if let Err(cause) = connection.await {
-                            tracing::debug!(%peer, %cause, "an API connection ended");
-                        }
-                        drop(permit);
-                    });
-                }
-                Err(cause) => {
-                    tracing::warn!(%cause, "no connection could be accepted");
-                    sleep(ACCEPT_PAUSE).await;
+        let serving = |stream, peer| {
+            let acceptor = certificate.acceptor();
+            let connection = connection(stream, acceptor, server.clone(), limits, stopped.clone());
+            async move {
+                if let Err(cause) = connection.await {
+                    tracing::debug!(%peer, %cause, "an API connection ended");
                 }
             }
+        };
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = accept_all(&listener, limits.connections_max, &mut connections, serving) => {}
         }
-        drop(self.listener);
+        drop(listener);
         stopping.send_replace(true);
         let drained = async { while connections.join_next().await.is_some() {} };
-        if timeout(self.limits.drain_timeout, drained).await.is_err() {
+        if timeout(limits.drain_timeout, drained).await.is_err() {
             tracing::debug!(open = connections.len(), "open API connections are cut");
         }
     }
+}
 
-    /// Replaces the server certificate in time.
-    fn renew(&mut self) {
-        if self.authority.now() < self.tls.renew_at {
-            return;
+impl Certificate {
+    /// Returns what makes TLS connections, with a certificate that was replaced in time.
+    fn acceptor(&mut self) -> TlsAcceptor {
+        if self.authority.now() >= self.current.renew_at {
+            match Current::issue(&self.authority, &self.names) {
+                Ok(renewed) => self.current = renewed,
+                Err(cause) => tracing::error!(%cause, "the API server's certificate could not be renewed"),
+            }
         }
-        match Current::issue(&self.authority, &self.names) {
-            Ok(tls) => self.tls = tls,
-            Err(cause) => tracing::error!(%cause, "the API server's certificate could not be renewed"),
-        }
+        self.current.acceptor.clone()
     }
 }
 
 impl Current {
     fn issue(authority: &Authority, names: &[String]) -> Result<Self, HttpsError> {
         let issued = authority.issue_server(names)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.certificate_der())?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![issued.certificate_der()], issued.key_der())?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let chain = vec![issued.certificate_der()];
+        let protocols: [&[u8]; 2] = [b"h2", b"http/1.1"];
+        let config =
+            server_config::<HttpsError>(authority.certificate_der(), chain, issued.key_der(), &protocols)?;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), renew_at: issued.ends() - RENEW_BEFORE })
     }
 }

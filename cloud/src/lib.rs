@@ -5,8 +5,9 @@ pub mod enrol;
 pub mod https;
 pub mod ws;
 
+mod accept;
 mod process;
-mod ws_frames;
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;

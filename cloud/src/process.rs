@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::{ApiServer, NoNodeLogs, Options, SigningKey};
-use beehive::{Catalog, Node, NodeOptions, SystemClock};
+use beehive::{Catalog, Node, Sections, SystemClock};
 use clap::Parser;
 use cloudhub::CloudHubConfig;
-use node_config::{Causes, Ending, Loaded, Process, ProcessArgs, report};
+use node_config::{Causes, ConfigError, Ending, Loaded, Process, ProcessArgs, StartError, is_enabled};
 use store::MemoryStore;
 use store_sled::SledStore;
 use tokio::time::sleep;
@@ -41,71 +41,32 @@ pub struct Args {
 /// once to learn what sections the modules read, with ports that do nothing.
 pub fn main_with(catalog: impl Fn(CloudPorts) -> Catalog) -> ExitCode {
     let args = Args::parse();
-    if let Some(text) = node_config::printed(Process::CloudCore, &args.process) {
-        return node_config::print(text);
-    }
-    match beehive::block_on(run(args, catalog)) {
-        Ok(ending) => ending.into(),
-        Err(error) => {
-            report(&error);
-            Ending::Unprepared.into()
-        }
-    }
+    node_config::execute(Process::CloudCore, &args.process, run(&args, catalog))
 }
 
-async fn run(args: Args, catalog: impl Fn(CloudPorts) -> Catalog) -> Ending {
-    let inert = match inert().await {
-        Ok(ports) => catalog(ports),
-        Err(error) => {
-            report(&*error);
-            return Ending::Broken;
-        }
-    };
-    let loaded = match node_config::start(Process::CloudCore, &args.process, &inert) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            report(&error);
-            return Ending::Misconfigured;
-        }
-    };
+async fn run(args: &Args, catalog: impl Fn(CloudPorts) -> Catalog) -> Result<Ending, StartError> {
+    let inert = inert().await.map_err(StartError::Broken)?;
+    let loaded = node_config::start(Process::CloudCore, &args.process, &catalog(inert))?;
+    let sections = loaded.node_sections()?;
+    let hub = hub_config(&loaded, &sections)?;
     let kubeconfig = args.kubeconfig.as_deref().or(loaded.settings.kubeconfig.as_deref());
-    let hub = match hub_config(&loaded) {
-        Ok(config) => config,
-        Err(error) => {
-            report(&error);
-            return Ending::Misconfigured;
-        }
-    };
     let preparing = async {
         let (ports, embedded) = prepare(&loaded, kubeconfig).await?;
         let (ports, enrolment) = enrol(ports, hub).await?;
         Ok::<_, Problem>((ports, embedded, enrolment))
     };
-    let prepared = tokio::select! {
-        biased;
-        () = node_config::asked_to_end() => return Ending::Asked,
-        prepared = preparing => prepared,
-    };
-    let (ports, embedded, enrolment) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            report(&*error);
-            return Ending::Unprepared;
-        }
-    };
-    let ending = launch(&loaded, catalog(ports)).await;
+    let (ports, embedded, enrolment) = node_config::prepare(preparing).await?;
+    let node = launch(&loaded, catalog(ports), sections).await?;
+    let ending = node_config::run(node).await;
     drop(enrolment);
     drop(embedded);
-    ending
+    Ok(ending)
 }
 
 /// Reads how edges get certificates; none when they do not.
-fn hub_config(loaded: &Loaded) -> Result<Option<CloudHubConfig>, node_config::ConfigError> {
-    let sections = loaded.node_sections()?;
-    let Some(section) = sections.get("cloudHub") else { return Ok(Some(CloudHubConfig::default())) };
-    let config = beehive::section::parse::<CloudHubConfig>(&section.body, "modules.cloudHub");
-    let config = config.map_err(|problems| loaded.locate(&problems))?;
-    Ok((section.enable.unwrap_or(true) && config.https.enable).then_some(config))
+fn hub_config(loaded: &Loaded, sections: &Sections) -> Result<Option<CloudHubConfig>, ConfigError> {
+    let config = loaded.module::<CloudHubConfig>(sections, "cloudHub")?;
+    Ok((is_enabled(sections, "cloudHub") && config.https.enable).then_some(config))
 }
 
 /// Begins to give edges their certificates, and lets their links use the same. While the Kubernetes
@@ -131,25 +92,11 @@ async fn enrol(
     Ok((ports, Some(enrolment)))
 }
 
-async fn launch(loaded: &Loaded, catalog: Catalog) -> Ending {
-    let mut sections = match loaded.node_sections() {
-        Ok(sections) => sections,
-        Err(error) => {
-            report(&error);
-            return Ending::Misconfigured;
-        }
-    };
+/// Launches the node without the sections of modules that this cluster has no use for.
+async fn launch(loaded: &Loaded, catalog: Catalog, mut sections: Sections) -> Result<Node, StartError> {
     let known: Vec<&str> = catalog.entries().iter().map(|entry| entry.section).collect();
     sections.retain(|name, _| known.contains(&name.as_str()));
-    let seed = node_config::random_seed().unwrap_or_default();
-    let options = NodeOptions { name: "cloudcore".to_owned(), seed, ..NodeOptions::default() };
-    match Node::launch(catalog, sections, options).await {
-        Ok(node) => node_config::run(node).await,
-        Err(error) => {
-            report(&loaded.explain(&error));
-            Ending::Misconfigured
-        }
-    }
+    loaded.launch("cloudcore".to_owned(), catalog, sections).await
 }
 
 type Problem = Box<dyn std::error::Error>;

@@ -3,33 +3,28 @@
 //! A connection that fails, stalls or is not what it should be ends alone: it is logged and
 //! forgotten. At most so many are in their handshake at a time, each for a limited time.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use rustls::RootCertStore;
+use link_ws::{LinkCertificates, header, link, settings};
 use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use wire::Codec;
-use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener, TlsFiles};
+use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener};
 
-use crate::ws_frames::{link, settings};
+use crate::accept::accept_all;
 
 /// Connections that may wait for the hub after their handshake.
 const BACKLOG: usize = 64;
-/// The pause after the system refused to hand out a connection, as when files run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens for edges over WebSocket and TLS.
 #[derive(Debug, Clone, Default)]
@@ -39,32 +34,6 @@ pub struct WsListener;
 impl Listener for WsListener {
     async fn listen(&self, on: ListenOn) -> Result<Box<dyn Incoming>, LinkError> {
         Ok(Box::new(WsIncoming::bind(on).await?))
-    }
-}
-
-/// What the cloud's end of a link proves itself with, and whom it believes.
-pub struct LinkCertificates {
-    /// The authorities of the edges.
-    pub authorities: Vec<CertificateDer<'static>>,
-    /// The cloud's own certificate and what stands between it and the authority.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// Its secret key.
-    pub key: PrivateKeyDer<'static>,
-}
-
-impl fmt::Debug for LinkCertificates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LinkCertificates").field("key", &"***").finish_non_exhaustive()
-    }
-}
-
-impl LinkCertificates {
-    async fn read(files: &TlsFiles) -> Result<Self, LinkError> {
-        Ok(Self {
-            authorities: certificates(&files.ca).await?,
-            chain: certificates(&files.certificate).await?,
-            key: private_key(&files.key).await?,
-        })
     }
 }
 
@@ -111,10 +80,9 @@ impl WsIncoming {
         let address = socket.local_addr().map_err(unusable)?;
         tracing::info!(%address, "listening for edges");
         let (sender, accepted) = mpsc::channel(BACKLOG);
-        let handshakes = Arc::new(Semaphore::new(on.handshakes_max.max(1)));
         let door = Door { tls, sender, on };
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(socket, door, handshakes));
+        accepting.spawn(accept(socket, door));
         Ok(Self { address, accepted, _accepting: accepting })
     }
 
@@ -148,24 +116,13 @@ struct Door {
     on: ListenOn,
 }
 
-async fn accept(socket: TcpListener, door: Door, handshakes: Arc<Semaphore>) {
-    let mut running = JoinSet::new();
-    loop {
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
-        while running.try_join_next().is_some() {}
-        match socket.accept().await {
-            Ok((stream, address)) => {
-                running.spawn(enter(door.clone(), stream, address, permit));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+async fn accept(socket: TcpListener, door: Door) {
+    let at_once = door.on.handshakes_max;
+    let entering = |stream, address| enter(door.clone(), stream, address);
+    accept_all(&socket, at_once, &mut JoinSet::new(), entering).await;
 }
 
-async fn enter(door: Door, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+async fn enter(door: Door, stream: TcpStream, address: SocketAddr) {
     let limit = door.on.handshake_timeout;
     let outcome = match timeout(limit, handshake(&door, stream, address)).await {
         Ok(outcome) => outcome,
@@ -179,7 +136,6 @@ async fn enter(door: Door, stream: TcpStream, address: SocketAddr, permit: Owned
         }
         Err(error) => tracing::info!(%address, %error, "a connection failed"),
     }
-    drop(permit);
 }
 
 async fn handshake(door: &Door, stream: TcpStream, address: SocketAddr) -> Result<Accepted, LinkError> {
@@ -220,15 +176,15 @@ struct Upgrade<'a> {
 
 impl Callback for Upgrade<'_> {
     fn on_request(self, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
-        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let Some(node) = header("node_id") else { return Err(refusal("the header node_id is missing")) };
+        let value = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let Some(node) = value(header::NODE) else { return Err(refusal("the header node_id is missing")) };
         // Upstream's server would upgrade and then never read.
-        if header("connectionuse") != Some("msg") {
+        if value(header::USE) != Some(header::USE_MESSAGES) {
             return Err(refusal("the header ConnectionUse is not msg"));
         }
-        let codec = Codec::of_header(header(Codec::HEADER));
-        if let Some(value) = codec.header_value() {
-            response.headers_mut().insert(Codec::HEADER, HeaderValue::from_static(value));
+        let codec = Codec::of_header(value(Codec::HEADER));
+        if let Some(chosen) = codec.header_value() {
+            response.headers_mut().insert(Codec::HEADER, HeaderValue::from_static(chosen));
         }
         *self.claim = Some(Claim { node: node.to_owned(), codec });
         Ok(response)
@@ -244,11 +200,8 @@ fn refusal(text: &str) -> ErrorResponse {
 fn server_config(certificates: &LinkCertificates) -> Result<rustls::ServerConfig, LinkError> {
     let bad = |what: &str, error: String| LinkError::Local(format!("{what}: {error}"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    for authority in &certificates.authorities {
-        roots.add(authority.clone()).map_err(|error| bad("the certificate authority", error.to_string()))?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+    let roots = Arc::new(certificates.roots()?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
         .build()
         .map_err(|error| bad("the certificate authority", error.to_string()))?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -259,26 +212,4 @@ fn server_config(certificates: &LinkCertificates) -> Result<rustls::ServerConfig
         .map_err(|error| bad("the server certificate", error.to_string()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-async fn read(path: &std::path::Path) -> Result<Vec<u8>, LinkError> {
-    tokio::fs::read(path)
-        .await
-        .map_err(|error| LinkError::Local(format!("cannot read {}: {error}", path.display())))
-}
-
-async fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, LinkError> {
-    let pem = read(path).await?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(LinkError::Local(format!("{} holds no certificate", path.display()))),
-        Err(error) => Err(LinkError::Local(format!("{}: {error}", path.display()))),
-    }
-}
-
-async fn private_key(path: &std::path::Path) -> Result<PrivateKeyDer<'static>, LinkError> {
-    let pem = read(path).await?;
-    PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|error| LinkError::Local(format!("{} holds no private key: {error}", path.display())))
 }

@@ -1,13 +1,12 @@
 //! The WebSocket listener against friendly, foreign, broken and hostile peers, over loopback.
 
-mod pki;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cloudcore::ws::WsIncoming;
 use futures::{SinkExt, StreamExt};
+use link_ws::authority::Authority;
 use protocol::NodeName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,8 +20,6 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use wire::Codec;
 use wire::link::{Accepted, Frame, Identity, Incoming, LinkError, ListenOn};
-
-use crate::pki::Authority;
 
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Long enough for any machine; only a failing test waits for it.

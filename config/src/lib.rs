@@ -16,6 +16,7 @@ mod load;
 mod logging;
 mod notice;
 mod problem;
+mod process;
 mod sections;
 mod settings;
 mod shipped;
@@ -30,8 +31,10 @@ pub use load::{Loaded, load, read_file};
 pub use logging::start_logging;
 pub use notice::Notices;
 pub use problem::{ConfigError, Origin, Problem};
+pub use process::{StartError, execute, prepare};
+pub use sections::is_enabled;
 pub use settings::{ApiServerSettings, LogFormat, LogLevel, Settings};
-pub use shipped::{print, printed};
+pub use shipped::print;
 pub use start::{Causes, Ending, asked_to_end, report, run, start};
 
 /// The process that a configuration is for.

@@ -1,7 +1,7 @@
 //! From an accepted configuration to what a node is launched with.
 
-use beehive::section::decode;
-use beehive::{LaunchError, Problems, RestartPolicy, Section, Sections};
+use beehive::section::{decode, parse};
+use beehive::{LaunchError, ModuleConfig, Problems, RestartPolicy, Section, Sections};
 use serde_json::Value;
 
 use crate::load::Loaded;
@@ -23,6 +23,17 @@ impl Loaded {
         if problems.is_empty() { Ok(sections) } else { Err(self.locate(&problems)) }
     }
 
+    /// Reads the section of a module that the process itself reads as well. One that is not there
+    /// says nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the section is not valid.
+    pub fn module<C: ModuleConfig>(&self, sections: &Sections, name: &str) -> Result<C, ConfigError> {
+        let body = sections.get(name).map(|section| section.body.clone()).unwrap_or_default();
+        parse::<C>(&body, &format!("modules.{name}")).map_err(|problems| self.locate(&problems))
+    }
+
     /// Says of each problem where its value was given.
     #[must_use]
     pub fn locate(&self, problems: &Problems) -> ConfigError {
@@ -36,6 +47,12 @@ impl Loaded {
     pub fn explain(&self, error: &LaunchError) -> ConfigError {
         self.locate(&error.problems)
     }
+}
+
+/// Tells whether a module runs that runs unless its section says otherwise.
+#[must_use]
+pub fn is_enabled(sections: &Sections, name: &str) -> bool {
+    sections.get(name).and_then(|section| section.enable).unwrap_or(true)
 }
 
 fn section(body: &Value, path: &str, problems: &mut Problems) -> Section {

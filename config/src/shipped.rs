@@ -8,8 +8,7 @@ use crate::args::ProcessArgs;
 use crate::start::Ending;
 
 /// Returns the file that the flags ask to print, if they do.
-#[must_use]
-pub fn printed(process: Process, args: &ProcessArgs) -> Option<&'static str> {
+pub(crate) fn printed(process: Process, args: &ProcessArgs) -> Option<&'static str> {
     match (args.defaultconfig, args.minconfig) {
         (true, _) => Some(process.default_config()),
         (false, true) => Some(process.minimal_config()),

@@ -8,8 +8,9 @@ pub mod prober;
 pub mod runtime;
 pub mod ws;
 
+mod http1;
 mod process;
-mod ws_frames;
+mod tls;
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ use edgehub::EdgeHub;
 use metamanager::MetaManager;
 use store::SharedStore;
 
-pub use process::{Args, inert_catalog, main_with};
+pub use process::{Args, inert_catalog, main_with, open_store};
 
 /// What the edge's modules are given.
 #[derive(Clone)]

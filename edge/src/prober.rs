@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use edged::ports::{HttpProbe, ProbeScheme, Prober};
-use http_body_util::Empty;
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio::io::{AsyncRead, AsyncWrite};
+use http::Request;
+use http_body_util::Full;
+use node_config::Causes;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+
+use crate::http1::{ExchangeError, Server, Wanted, exchange};
+use crate::tls::believing_anyone;
 
 /// Probes over the node's own network.
 #[derive(Debug, Clone)]
@@ -33,27 +32,24 @@ impl NetProber {
     /// Makes the port.
     #[must_use]
     pub fn new() -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .expect("the provider's own protocol versions fit it")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
-        Self { tls: Arc::new(config) }
+        // Kubelet's probes ask whether a server answers, not who it is.
+        Self { tls: Arc::new(believing_anyone()) }
     }
 
-    async fn ask(&self, probe: &HttpProbe) -> Result<u16, String> {
-        let connection = TcpStream::connect((probe.host.as_str(), probe.port)).await;
-        let connection = connection.map_err(|error| format!("connect: {error}"))?;
-        match probe.scheme {
-            ProbeScheme::Http => get(connection, probe).await,
+    async fn ask(&self, probe: &HttpProbe, timeout: Duration) -> Result<u16, String> {
+        let tls = match probe.scheme {
+            ProbeScheme::Http => None,
             ProbeScheme::Https => {
                 let name = ServerName::try_from(probe.host.clone()).map_err(|error| error.to_string())?;
-                let connector = TlsConnector::from(Arc::clone(&self.tls));
-                let secured = connector.connect(name, connection).await;
-                get(secured.map_err(|error| format!("TLS: {error}"))?, probe).await
+                Some((Arc::clone(&self.tls), name))
             }
+        };
+        let server = Server { host: &probe.host, port: probe.port, tls };
+        let request = request(probe).map_err(|error| error.to_string())?;
+        match exchange(&server, request, Wanted::Status, timeout).await {
+            Ok(answer) => Ok(answer.status.as_u16()),
+            Err(ExchangeError::TimedOut(_)) => Err("context deadline exceeded".to_owned()),
+            Err(error) => Err(Causes(&error).to_string()),
         }
     }
 }
@@ -71,20 +67,14 @@ impl Prober for NetProber {
     async fn http(&self, probe: &HttpProbe, timeout: Duration) -> Result<u16, String> {
         let scheme = if probe.scheme == ProbeScheme::Https { "https" } else { "http" };
         let url = format!("{scheme}://{}:{}{}", probe.host, probe.port, probe.path);
-        match tokio::time::timeout(timeout, self.ask(probe)).await {
-            Ok(answer) => answer.map_err(|error| format!("Get {url:?}: {error}")),
-            Err(_) => Err(format!("Get {url:?}: context deadline exceeded")),
-        }
+        self.ask(probe, timeout).await.map_err(|error| format!("Get {url:?}: {error}"))
     }
 }
 
-async fn get<C: AsyncRead + AsyncWrite + Unpin + Send>(
-    connection: C,
-    probe: &HttpProbe,
-) -> Result<u16, String> {
-    let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await.map_err(|e| e.to_string())?;
+/// Kubelet's request: what the probe does not say itself is filled in.
+fn request(probe: &HttpProbe) -> Result<Request<Full<Bytes>>, http::Error> {
     let own = |name: &str| probe.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name));
-    let mut request = http::Request::get(&probe.path);
+    let mut request = Request::get(&probe.path);
     if !own("host") {
         let host = if probe.host.contains(':') { format!("[{}]", probe.host) } else { probe.host.clone() };
         request = request.header("Host", format!("{host}:{}", probe.port));
@@ -98,58 +88,7 @@ async fn get<C: AsyncRead + AsyncWrite + Unpin + Send>(
     for (name, value) in &probe.headers {
         request = request.header(name, value);
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    let mut answer = std::pin::pin!(sender.send_request(request));
-    let answer = tokio::select! { biased;
-        answer = &mut answer => answer,
-        // A server that closes at once has answered before; its answer waits.
-        driven = driver => match driven {
-            Ok(()) => answer.await,
-            Err(error) => Err(error),
-        },
-    };
-    answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
-}
-
-/// Takes any certificate, as kubelet's probes do: they ask whether a server answers, not who it is.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    request.body(Full::default())
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The process `edgecore`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use beehive::{Catalog, Node, NodeOptions, Sections, SystemClock};
+use beehive::{Catalog, Node, SystemClock};
 use clap::Parser;
 use edged::config::EdgedConfig;
 use edgehub::EdgeHubConfig;
-use node_config::{Ending, Loaded, Process, ProcessArgs, report};
+use node_config::{Ending, Loaded, Process, ProcessArgs, StartError, is_enabled};
 use protocol::NodeName;
 use store::{MemoryStore, SharedStore};
 use store_sled::{OpenError, SledStore};
@@ -31,78 +32,23 @@ pub struct Args {
 /// once to learn what sections the modules read, with ports that do nothing.
 pub fn main_with(catalog: impl Fn(EdgePorts) -> Catalog) -> ExitCode {
     let args = Args::parse();
-    if let Some(text) = node_config::printed(Process::EdgeCore, &args.process) {
-        return node_config::print(text);
-    }
-    match beehive::block_on(run(args, catalog)) {
-        Ok(ending) => ending.into(),
-        Err(error) => {
-            report(&error);
-            Ending::Unprepared.into()
-        }
-    }
+    node_config::execute(Process::EdgeCore, &args.process, run(&args, catalog))
 }
 
-async fn run(args: Args, catalog: impl Fn(EdgePorts) -> Catalog) -> Ending {
-    let loaded = match node_config::start(Process::EdgeCore, &args.process, &catalog(inert())) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            report(&error);
-            return Ending::Misconfigured;
-        }
-    };
-    let (sections, configs) = match sections(&loaded) {
-        Ok(read) => read,
-        Err(error) => {
-            report(&error);
-            return Ending::Misconfigured;
-        }
-    };
+async fn run(args: &Args, catalog: impl Fn(EdgePorts) -> Catalog) -> Result<Ending, StartError> {
+    let loaded = node_config::start(Process::EdgeCore, &args.process, &catalog(inert()))?;
+    let sections = loaded.node_sections()?;
+    let edged = loaded.module::<EdgedConfig>(&sections, "edged")?;
+    let hub = loaded.module::<EdgeHubConfig>(&sections, "edgeHub")?;
+    let hub = is_enabled(&sections, "edgeHub").then_some(hub);
     let preparing = async {
-        let (ports, name) = prepare(&loaded, &configs.edged).await?;
-        let enrolment = enrol(configs.hub.as_ref(), &name).await?;
+        let (ports, name) = prepare(&loaded, &edged).await?;
+        let enrolment = enrol(hub.as_ref(), &name).await?;
         Ok::<_, Box<dyn std::error::Error>>((ports, name, enrolment))
     };
-    let prepared = tokio::select! {
-        biased;
-        () = node_config::asked_to_end() => return Ending::Asked,
-        prepared = preparing => prepared,
-    };
-    let (ports, name, enrolment) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            report(&*error);
-            return Ending::Unprepared;
-        }
-    };
-    let seed = node_config::random_seed().unwrap_or_default();
-    let options = NodeOptions { name, seed, ..NodeOptions::default() };
-    match Node::launch(catalog(ports), sections, options).await {
-        Ok(node) => serve(node, enrolment).await,
-        Err(error) => {
-            report(&loaded.explain(&error));
-            Ending::Misconfigured
-        }
-    }
-}
-
-/// The sections that the process itself reads as well.
-struct Configs {
-    edged: EdgedConfig,
-    /// None when there is no link.
-    hub: Option<EdgeHubConfig>,
-}
-
-fn sections(loaded: &Loaded) -> Result<(Sections, Configs), node_config::ConfigError> {
-    let sections = loaded.node_sections()?;
-    let body =
-        |name: &str| sections.get(name).map_or(serde_json::Value::Null, |section| section.body.clone());
-    let edged = beehive::section::parse::<EdgedConfig>(&body("edged"), "modules.edged");
-    let edged = edged.map_err(|problems| loaded.locate(&problems))?;
-    let hub = beehive::section::parse::<EdgeHubConfig>(&body("edgeHub"), "modules.edgeHub");
-    let hub = hub.map_err(|problems| loaded.locate(&problems))?;
-    let has_link = sections.get("edgeHub").and_then(|section| section.enable).unwrap_or(true);
-    Ok((sections, Configs { edged, hub: has_link.then_some(hub) }))
+    let (ports, name, enrolment) = node_config::prepare(preparing).await?;
+    let node = loaded.launch(name, catalog(ports), sections).await?;
+    Ok(serve(node, enrolment).await)
 }
 
 /// Sees to it that the node has a certificate for its link.
@@ -136,7 +82,7 @@ async fn prepare(
     loaded: &Loaded,
     config: &EdgedConfig,
 ) -> Result<(EdgePorts, String), Box<dyn std::error::Error>> {
-    let store = open_store(loaded)?;
+    let store = open_store(&loaded.settings.store)?;
     let edged = edged_ports(config).await?;
     let name = match config.hostname_override.as_str() {
         "" => edged.node.facts().await?.hostname,
@@ -146,9 +92,14 @@ async fn prepare(
     Ok((EdgePorts { store, hub, edged }, name))
 }
 
-/// A node without its past is told everything again by the cloud: it goes on.
-fn open_store(loaded: &Loaded) -> Result<SharedStore, OpenError> {
-    let opened = SledStore::open_or_recover(&loaded.settings.store)?;
+/// Opens a node's store, or a new one in place of one that is damaged: a node without its past is
+/// told everything again by the cloud.
+///
+/// # Errors
+///
+/// When it is in use, or the directory cannot be used.
+pub fn open_store(directory: &Path) -> Result<SharedStore, OpenError> {
+    let opened = SledStore::open_or_recover(directory)?;
     if let Some(recovery) = &opened.recovery {
         tracing::error!(
             cause = recovery.cause,

@@ -1,12 +1,10 @@
 //! The edge reaches its cloud over WebSocket and TLS, with certificates on both sides.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rustls::RootCertStore;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use link_ws::{LinkCertificates, header, link, settings};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -18,7 +16,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use wire::Codec;
 use wire::link::{DialTo, Dialed, Dialer, LinkError, TlsFiles};
 
-use crate::ws_frames::{link, settings};
+use crate::tls::believing;
 
 /// Dials the cloud over WebSocket and TLS. The certificate files are read for each dial, so that
 /// renewed ones are used from the next connection on.
@@ -75,9 +73,9 @@ fn request(to: &DialTo) -> Result<Request, LinkError> {
     let mut request = url.into_client_request().map_err(|error| bad("server address", error.to_string()))?;
     let headers = request.headers_mut();
     let value = |text: &str| HeaderValue::from_str(text).map_err(|error| bad("header", error.to_string()));
-    headers.insert("node_id", value(to.node.as_str())?);
-    headers.insert("project_id", value(&to.project)?);
-    headers.insert("connectionuse", HeaderValue::from_static("msg"));
+    headers.insert(header::NODE, value(to.node.as_str())?);
+    headers.insert(header::PROJECT, value(&to.project)?);
+    headers.insert(header::USE, HeaderValue::from_static(header::USE_MESSAGES));
     let offered: Vec<&str> = to.codecs.iter().filter_map(|codec| codec.header_value()).collect();
     if !offered.is_empty() {
         headers.insert(Codec::HEADER, value(&offered.join(", "))?);
@@ -94,44 +92,12 @@ fn server_name(server: &str) -> Result<ServerName<'static>, LinkError> {
 }
 
 async fn client_config(files: &TlsFiles) -> Result<rustls::ClientConfig, LinkError> {
-    let bad = |what: &str, error: String| LinkError::Local(format!("{what}: {error}"));
-    let mut roots = RootCertStore::empty();
-    for authority in certificates(&files.ca).await? {
-        roots.add(authority).map_err(|error| bad("the certificate authority", error.to_string()))?;
-    }
-    let chain = certificates(&files.certificate).await?;
-    let key = private_key(&files.key).await?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad("TLS", error.to_string()))?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .map_err(|error| bad("the edge's certificate", error.to_string()))?;
+    let certificates = LinkCertificates::read(files).await?;
+    let mut config = believing(certificates.roots()?)
+        .with_client_auth_cert(certificates.chain, certificates.key)
+        .map_err(|error| LinkError::Local(format!("the edge's certificate: {error}")))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-async fn read(path: &Path) -> Result<Vec<u8>, LinkError> {
-    tokio::fs::read(path)
-        .await
-        .map_err(|error| LinkError::Local(format!("cannot read {}: {error}", path.display())))
-}
-
-async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> {
-    let pem = read(path).await?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(LinkError::Local(format!("{} holds no certificate", path.display()))),
-        Err(error) => Err(LinkError::Local(format!("{}: {error}", path.display()))),
-    }
-}
-
-async fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, LinkError> {
-    let pem = read(path).await?;
-    PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|error| LinkError::Local(format!("{} holds no private key: {error}", path.display())))
 }
 
 #[cfg(test)]

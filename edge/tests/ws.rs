@@ -1,7 +1,5 @@
 //! The WebSocket dialer against clouds that are what they should be, and others, over loopback.
 
-mod pki;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use edgecore::ws::WsDialer;
 use futures::{SinkExt, StreamExt};
+use link_ws::authority::Authority;
 use protocol::NodeName;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,8 +19,6 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use wire::Codec;
 use wire::link::{DialTo, Dialed, Dialer, Frame, LinkError};
-
-use crate::pki::Authority;
 
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Long enough for any machine; only a failing test waits for it.

@@ -9,7 +9,7 @@ use edgecore::{EdgePorts, runtime};
 use edged::config::EdgedConfig;
 use node_config::{ConfigError, Loaded, ModuleKeys, Process};
 use serde_json::json;
-use store_sled::{OpenError, SledStore};
+use store_sled::OpenError;
 use wire::MemoryNetwork;
 
 /// Says why a node does not start.
@@ -53,16 +53,10 @@ pub(crate) async fn start(
     let hub = edgehub::Ports { dialer: Arc::new(network.clone()) };
     let loaded = configure(plan, directory)?;
     let sections = loaded.node_sections()?;
-    let body = sections.get("edged").map(|section| section.body.clone()).unwrap_or_default();
-    let config = beehive::section::parse::<EdgedConfig>(&body, "modules.edged");
-    let config = config.map_err(|problems| loaded.locate(&problems))?;
-    let opened = SledStore::open_or_recover(directory.join("store"))?;
-    if let Some(recovery) = &opened.recovery {
-        let moved_to = recovery.moved_to.display();
-        tracing::error!(node = plan.name, cause = recovery.cause, %moved_to, "the node's store was damaged: it begins anew");
-    }
+    let config = loaded.module::<EdgedConfig>(&sections, "edged")?;
+    let store = edgecore::open_store(&directory.join("store"))?;
     let edged = runtime::edged_ports(&config).await?;
-    let ports = EdgePorts { store: Arc::new(opened.store), hub, edged };
+    let ports = EdgePorts { store, hub, edged };
     let seed = node_config::random_seed()?;
     let options = NodeOptions { name: plan.name.clone(), seed, ..NodeOptions::default() };
     Ok(Node::launch(edgecore::catalog(ports), sections, options).await?)

@@ -13,14 +13,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use protocol::NodeName;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::authority::{CsrProblem, EdgeAuthority, Subject};
 use super::secrets::Secrets;
 use super::token;
+use crate::accept::accept_all;
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 const CONNECTIONS_MAX: usize = 256;
@@ -28,8 +28,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// All of a connection: an edge makes one request on each.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
-/// The pause after the system refused to hand out a connection, as when files run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Go's number of the usage clientAuth.
 const CLIENT_AUTH: i64 = 2;
 
@@ -50,31 +48,17 @@ struct Refusal(StatusCode, String);
 
 /// Serves connections for as long as it is polled.
 pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, desk: Desk) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let connection = connection(stream, tls.clone(), desk.clone());
-                connections.spawn(async move {
-                    match timeout(CONNECTION_TIMEOUT, connection).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(cause)) => {
-                            tracing::debug!(%peer, %cause, "a request for a certificate failed")
-                        }
-                        Err(_) => tracing::debug!(%peer, "a request for a certificate took too long"),
-                    }
-                    drop(permit);
-                });
-            }
-            Err(cause) => {
-                tracing::warn!(%cause, "no connection could be accepted");
-                sleep(ACCEPT_PAUSE).await;
+    let serving = |stream, peer| {
+        let connection = connection(stream, tls.clone(), desk.clone());
+        async move {
+            match timeout(CONNECTION_TIMEOUT, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(cause)) => tracing::debug!(%peer, %cause, "a request for a certificate failed"),
+                Err(_) => tracing::debug!(%peer, "a request for a certificate took too long"),
             }
         }
-    }
+    };
+    accept_all(&listener, CONNECTIONS_MAX, &mut JoinSet::new(), serving).await;
 }
 
 async fn connection(

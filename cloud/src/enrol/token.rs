@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::{digest, hmac};
+use link_ws::fingerprint;
+use ring::hmac;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -66,11 +67,6 @@ fn decode<'a, T: for<'de> Deserialize<'de>>(part: &'a str) -> Result<T, TokenPro
 
 fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// Returns the SHA-256 of a certificate in hex.
-fn fingerprint(der: &[u8]) -> String {
-    digest::digest(&digest::SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -4,17 +4,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use protocol::NodeName;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use wire::link::TlsFiles;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::tls::believing;
 
 const LINE: usize = 64;
 /// Who may read a file.
@@ -85,19 +85,12 @@ fn check(files: &TlsFiles, node: &NodeName, now: SystemTime) -> Result<Standing,
     Ok(if until <= now { Standing::Expired { at: until } } else { Standing::Valid { from, until } })
 }
 
-pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = read(path)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let certificates = certificates.map_err(|error| format!("{}: {error}", path.display()))?;
-    if certificates.is_empty() {
-        return Err(format!("{} holds no certificate", path.display()));
-    }
-    Ok(certificates)
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    link_ws::certificates(path, &read(path)?).map_err(|error| error.to_string())
 }
 
-pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(&read(path)?)
-        .map_err(|error| format!("{} holds no private key: {error}", path.display()))
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    link_ws::private_key(path, &read(path)?).map_err(|error| error.to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -174,14 +167,10 @@ pub(crate) fn client_config(files: &TlsFiles, shows: Shows) -> Result<rustls::Cl
     for authority in certificates(&files.ca)? {
         roots.add(authority).map_err(|error| format!("{}: {error}", files.ca.display()))?;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
+    let client = believing(roots);
     match shows {
-        Shows::Nothing => Ok(config.with_no_client_auth()),
-        Shows::Certificate => config
+        Shows::Nothing => Ok(client.with_no_client_auth()),
+        Shows::Certificate => client
             .with_client_auth_cert(certificates(&files.certificate)?, private_key(&files.key)?)
             .map_err(|error| format!("{}: {error}", files.certificate.display())),
     }

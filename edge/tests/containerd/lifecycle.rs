@@ -1,6 +1,5 @@
 //! Pods of the API run by edged in real containers, from the first listing to the last removal.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,8 @@ use edgecore::cri::{Cri, CriOptions, SocketEndpoint};
 use edgecore::files::DiskFiles;
 use edgecore::prober::NetProber;
 use edged::Edged;
-use edged::ports::{EdgedPorts, FileError, NodeFacts, NodeInfo, NodeUsage, Runtime, Sandbox};
+use edged::ample_machine::AmpleMachine;
+use edged::ports::{EdgedPorts, Runtime, Sandbox};
 use protocol::edge::{LinkUp, ObjectChanged, ReadPodLog};
 use protocol::{ChangeKind, Namespace, ObjectChange, ObjectName, ResourceType, group};
 use serde_json::{Value, json};
@@ -20,35 +20,6 @@ use crate::variable;
 use crate::world::{Hub, Meta, World};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A machine that is short of nothing, whatever the one that the test runs on lacks.
-#[derive(Debug)]
-struct AmpleMachine;
-
-#[async_trait::async_trait]
-impl NodeInfo for AmpleMachine {
-    async fn facts(&self) -> Result<NodeFacts, FileError> {
-        let addresses = vec![IpAddr::from([192, 0, 2, 1])];
-        Ok(NodeFacts {
-            hostname: "ample".to_owned(),
-            addresses,
-            cpu_millis: 4000,
-            memory_bytes: 8 << 30,
-            ..NodeFacts::default()
-        })
-    }
-
-    async fn usage(&self) -> Result<NodeUsage, FileError> {
-        Ok(NodeUsage {
-            memory_available_bytes: 4 << 30,
-            storage_available_bytes: 1 << 40,
-            storage_bytes: 2 << 40,
-            inodes_available: 1 << 20,
-            inodes: 2 << 20,
-            pids_available: 1 << 15,
-        })
-    }
-}
 
 /// What a node finds when it starts, and finds again when it starts again.
 struct Home {
@@ -73,7 +44,7 @@ impl<'a> Edge<'a> {
         let ports = EdgedPorts {
             runtime: cri.clone(),
             files: Arc::new(DiskFiles::new(data.clone(), logs.clone())),
-            node: Arc::new(AmpleMachine),
+            node: Arc::new(AmpleMachine::named("ample")),
             prober: Arc::new(NetProber::new()),
         };
         let catalog = Catalog::new()

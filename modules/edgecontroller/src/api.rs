@@ -6,16 +6,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
+use kube_watch::Pace;
 use protocol::{ApiStatus, Object, ObjectKey};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::kinds::{Kind, segment};
-use crate::pace::Pace;
 use crate::raw;
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(10);
+/// The shortest and the longest pause before a call that failed is made again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -88,13 +90,13 @@ impl Api {
     }
 
     /// Makes a caller that takes its turn among all others.
-    pub(crate) fn caller(&self, deadline: Instant, seed: u64) -> Caller {
-        Caller { api: self.clone(), deadline, pace: Pace::of_calls(seed), waits: true }
+    pub(crate) fn caller(&self, deadline: Instant, random: [u8; 16]) -> Caller {
+        Caller { api: self.clone(), deadline, pace: Pace::new(PAUSE.0, PAUSE.1, random), waits: true }
     }
 
     /// Makes a caller that need not wait for its turn.
-    pub(crate) fn urgent_caller(&self, deadline: Instant, seed: u64) -> Caller {
-        Caller { waits: false, ..self.caller(deadline, seed) }
+    pub(crate) fn urgent_caller(&self, deadline: Instant, random: [u8; 16]) -> Caller {
+        Caller { waits: false, ..self.caller(deadline, random) }
     }
 }
 

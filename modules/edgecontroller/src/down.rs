@@ -122,7 +122,7 @@ impl EdgeController {
 
     fn caller(&self, cx: &mut Context<Self>) -> Caller {
         let deadline = Instant::now() + self.config.request_timeout;
-        self.api.caller(deadline, Self::seed(cx))
+        self.api.caller(deadline, cx.uuid())
     }
 
     fn fetch(&mut self, key: ObjectKey, cx: &mut Context<Self>) {

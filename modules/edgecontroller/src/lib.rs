@@ -14,7 +14,6 @@ mod kinds;
 mod lanes;
 mod messages;
 mod outbox;
-mod pace;
 mod raw;
 mod references;
 mod serve;
@@ -32,7 +31,6 @@ use crate::desired::{Desired, Effect};
 use crate::lanes::{Admission, Lanes};
 use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, NotEnded, PodsListed, Served};
 use crate::outbox::Outbox;
-use crate::pace::Pace;
 use crate::sessions::Sessions;
 use crate::watch::{WatchEvent, Watched};
 
@@ -219,20 +217,14 @@ impl Handler<NotEnded> for EdgeController {
 }
 
 impl EdgeController {
-    /// Makes a pace whose spread no other shares.
-    fn seed(cx: &mut Context<Self>) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = cx.uuid();
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
-    }
-
     /// Starts watching a type, unless that was done.
     fn watch(&mut self, resource: ResourceType, cx: &mut Context<Self>) {
         if self.watched.contains(&resource) {
             return;
         }
         let kind = kinds::Kind::of(&resource).expect("watched types are known");
-        let pace = Pace::of_watches(Self::seed(cx));
         self.watched.push(resource.clone());
-        cx.spawn(watch::watch(self.api.client(), resource, kind, cx.me(), pace));
+        let random = cx.uuid();
+        cx.spawn(watch::watch(self.api.client(), resource, kind, cx.me(), random));
     }
 }

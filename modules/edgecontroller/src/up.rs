@@ -40,10 +40,10 @@ impl EdgeController {
         cx: &mut Context<Self>,
     ) {
         let deadline = Instant::now() + self.config.request_timeout;
-        let seed = Self::seed(cx);
+        let random = cx.uuid();
         let caller = match request {
-            NodeRequest::Lease(_) => self.api.urgent_caller(deadline, seed),
-            _ => self.api.caller(deadline, seed),
+            NodeRequest::Lease(_) => self.api.urgent_caller(deadline, random),
+            _ => self.api.caller(deadline, random),
         };
         let me = cx.me();
         cx.spawn(async move {

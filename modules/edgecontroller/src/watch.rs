@@ -1,20 +1,15 @@
 //! Watching the Kubernetes API.
 
-use std::pin::pin;
-
 use beehive::{Me, Message};
-use futures::StreamExt;
 use kube::Api;
-use kube::runtime::watcher::{self, Config, Error, Event};
+use kube::runtime::watcher::{Config, Event};
+use kube_watch::{Resume, Told, Watch};
 use protocol::{Object, ResourceType};
 
 use crate::EdgeController;
 use crate::kinds::Kind;
-use crate::pace::Pace;
 use crate::raw::RawObject;
 
-/// How long the API server keeps one watch open, in seconds; a dead connection is found a little later.
-const WATCH_SECONDS: u32 = 60;
 /// How many objects of a list come at once: secrets and config maps may be a mebibyte each.
 const PAGE: u32 = 100;
 
@@ -40,7 +35,7 @@ pub(crate) enum WatchEvent {
 
 /// Tells which objects of a type are watched.
 fn config(resource: &ResourceType) -> Config {
-    let config = Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+    let config = Config::default().page_size(PAGE);
     match resource.as_str() {
         "node" => config.labels("node-role.kubernetes.io/edge"),
         "pod" => config.fields("spec.nodeName!="),
@@ -48,65 +43,22 @@ fn config(resource: &ResourceType) -> Config {
     }
 }
 
-/// Watches a type for as long as the module lives. Failures are logged and tried again.
+/// Watches a type for as long as the module lives.
 pub(crate) async fn watch(
     client: kube::Client,
     resource: ResourceType,
     kind: &'static Kind,
     me: Me<EdgeController>,
-    mut pace: Pace,
+    random: [u8; 16],
 ) {
-    let mut failures = 0_u32;
-    loop {
-        let api = Api::<RawObject>::all_with(client.clone(), &kind.api_resource());
-        let mut events = pin!(watcher::watcher(api, config(&resource)));
-        while let Some(event) = events.next().await {
-            let error = match event {
-                Ok(event) => {
-                    if failures > 0 && !matches!(event, Event::Init) {
-                        tracing::info!(%resource, failures, "the Kubernetes API is watched again");
-                        failures = 0;
-                        pace.reset();
-                    }
-                    if !tell(&me, &resource, kind, event).await {
-                        return;
-                    }
-                    continue;
-                }
-                Err(error) => error,
-            };
-            failures += 1;
-            let delay = pace.delay();
-            report(&resource, &error, failures, delay);
-            tokio::time::sleep(delay).await;
-            if is_expired(&error) {
-                break;
-            }
-        }
-    }
-}
-
-fn report(resource: &ResourceType, error: &Error, failures: u32, delay: std::time::Duration) {
-    match failures {
-        _ if is_expired(error) => tracing::debug!(%resource, %error, "the watch fell behind and begins anew"),
-        1 => tracing::warn!(%resource, %error, retry_in = ?delay, "cannot watch the Kubernetes API"),
-        _ => {
-            tracing::debug!(%resource, %error, failures, retry_in = ?delay, "still cannot watch the Kubernetes API")
-        }
-    }
-}
-
-/// Tells whether the version from which a watch was to go on is too old. kube's watcher sees this
-/// when it comes as an event, but not when the call itself fails so.
-fn is_expired(error: &Error) -> bool {
-    match error {
-        Error::WatchError(status) => status.code == 410,
-        Error::WatchStartFailed(kube::Error::Api(status)) | Error::WatchFailed(kube::Error::Api(status)) => {
-            status.code == 410
-        }
-        Error::NoResourceVersion => true,
-        _ => false,
-    }
+    let api = Api::<RawObject>::all_with(client, &kind.api_resource());
+    // Objects may be many: what was seen stays as it is through an outage.
+    let watch = Watch::new(api, config(&resource), resource.as_str(), Resume::FromLast, random);
+    let tell = async |told| match told {
+        Told::Event(event) => tell(&me, &resource, kind, event).await,
+        Told::Lost => true,
+    };
+    watch.run(tell).await;
 }
 
 /// Hands an event to the module; `false` when it is gone.

@@ -5,6 +5,8 @@
 //! ([`sync`]), and what the API is shown ([`status`], [`node`], [`events`]). The shell around them
 //! asks the bus and the ports, and does what they decide: one worker for each pod.
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod ample_machine;
 pub mod backoff;
 pub mod config;
 pub mod data;

@@ -16,9 +16,9 @@ mod quantity;
 mod schedule;
 mod trying;
 mod vitality;
-mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +26,11 @@ use beehive::{
     BuildError, Context, Failure, Group, Handler, Me, Message, Module, ModuleName, TimerKey, Wiring,
 };
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::Api;
-use kube::runtime::watcher::Event;
+use kube::runtime::watcher::{Config, Event};
+use kube::{Api, Resource};
+use kube_watch::{Resume, Told, Watch};
 use protocol::group;
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -37,7 +39,6 @@ use crate::desk::Desk;
 pub use crate::lifecycle::NodeLifecycle;
 use crate::node::NodeFacts;
 use crate::pod::{PodKey, Seen};
-use crate::watch::Told;
 
 /// How many calls are before the API server at once.
 const CALLS_AT_ONCE: usize = 32;
@@ -124,25 +125,23 @@ impl Module for Scheduler {
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         let (pods, nodes) = (Api::<Pod>::all(self.client.clone()), Api::<Node>::all(self.client.clone()));
-        let (spread_pods, spread_nodes) = (fraction(cx), fraction(cx));
+        let pods = watch(pods, "pods", cx);
         let (me, name) = (cx.me(), self.config.scheduler_name.clone());
-        cx.spawn(async move {
-            watch::watch(pods, "pods", spread_pods, async |told| tell(&me, pod_change(told, &name)).await)
-                .await;
-        });
+        cx.spawn(pods.run(async move |told| tell(&me, pod_change(told, &name)).await));
+        let nodes = watch(nodes, "nodes", cx);
         let me = cx.me();
-        cx.spawn(async move {
-            watch::watch(nodes, "nodes", spread_nodes, async |told| tell(&me, node_change(told)).await).await;
-        });
+        cx.spawn(nodes.run(async move |told| tell(&me, node_change(told)).await));
         cx.every(RETRY_ALL, TryAll);
         Ok(())
     }
 }
 
-/// Returns a random number from 0 to 1.
-fn fraction<M: Module>(cx: &mut Context<M>) -> f64 {
-    let [byte, ..] = cx.uuid();
-    f64::from(byte) / f64::from(u8::MAX)
+/// Makes a watch that lists all anew after a failure: only a list says again that all is known.
+fn watch<K, M: Module>(api: Api<K>, what: &str, cx: &mut Context<M>) -> Watch<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    Watch::new(api, Config::default(), what, Resume::Anew, cx.uuid())
 }
 
 async fn tell(me: &Me<Scheduler>, change: Changed) -> bool {

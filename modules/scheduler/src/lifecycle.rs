@@ -8,14 +8,14 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::Api;
 use kube::runtime::watcher::Event;
+use kube_watch::Told;
 use protocol::group;
 use serde_json::{Value, json};
 
 use crate::calls::{self, MERGE_PATCH, STRATEGIC_PATCH};
 use crate::config::NodeLifecycleConfig;
 use crate::vitality::{Change, Correction, SilentCondition, Vitality};
-use crate::watch::Told;
-use crate::{fraction, watch};
+use crate::watch;
 
 /// The namespace in which nodes keep their leases.
 const LEASES: &str = "kube-node-lease";
@@ -84,16 +84,12 @@ impl Module for NodeLifecycle {
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         let nodes = Api::<Node>::all(self.client.clone());
         let leases = Api::<Lease>::namespaced(self.client.clone(), LEASES);
-        let (spread_nodes, spread_leases) = (fraction(cx), fraction(cx));
+        let nodes = watch(nodes, "nodes", cx);
         let me = cx.me();
-        cx.spawn(async move {
-            watch::watch(nodes, "nodes", spread_nodes, async |told| tell(&me, node_change(told)).await).await;
-        });
+        cx.spawn(nodes.run(async move |told| tell(&me, node_change(told)).await));
+        let leases = watch(leases, "leases", cx);
         let me = cx.me();
-        cx.spawn(async move {
-            watch::watch(leases, "leases", spread_leases, async |told| tell(&me, lease_change(told)).await)
-                .await;
-        });
+        cx.spawn(leases.run(async move |told| tell(&me, lease_change(told)).await));
         cx.every(self.config.node_monitor_period, Look);
         Ok(())
     }

@@ -5,7 +5,7 @@ use protocol::{ChangeKind, NodeReply, Object, ObjectChange, ObjectKey, ResourceT
 use crate::content;
 use crate::message::{Envelope, MessageId, Unknown};
 use crate::path::ResourcePath;
-use crate::raw::{RawHeader, RawMessage, RawRoute};
+use crate::raw::{RawMessage, RawRoute};
 use crate::reply::{self, ReplyTo};
 use crate::request::key_of_path;
 use crate::uplink::AckRoute;
@@ -47,17 +47,13 @@ impl Envelope<Downlink> {
     /// Reads a message. Every message is something, if only [`Downlink::Unknown`].
     #[must_use]
     pub fn from_raw(raw: RawMessage) -> Self {
-        let id = MessageId::new(&raw.header.msg_id);
-        let timestamp_ms = raw.header.timestamp;
-        Self { id, timestamp_ms, body: read(raw) }
+        Self::read(raw, read)
     }
 
     /// Writes the message as KubeEdge does.
     #[must_use]
     pub fn into_raw(self) -> RawMessage {
-        let Self { id, timestamp_ms, body } = self;
-        let mut header =
-            RawHeader { msg_id: id.as_str().to_owned(), timestamp: timestamp_ms, ..RawHeader::default() };
+        let mut header = self.header();
         let route = |source: String, operation: &str, path: &ResourcePath| RawRoute {
             source,
             group: GROUP.to_owned(),
@@ -65,7 +61,7 @@ impl Envelope<Downlink> {
             resource: path.to_string(),
             ..RawRoute::default()
         };
-        match body {
+        match self.body {
             Downlink::Unknown(Unknown { raw, .. }) => *raw,
             Downlink::Change { source, change } => {
                 header.resourceversion = version(&change.object);

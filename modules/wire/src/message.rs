@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::path::ResourcePath;
-use crate::raw::RawMessage;
+use crate::raw::{RawHeader, RawMessage};
 
 /// The id of a message. KubeEdge makes UUIDs; a peer may send any text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +52,24 @@ pub struct Envelope<B> {
     pub timestamp_ms: i64,
     /// What it says.
     pub body: B,
+}
+
+impl<B> Envelope<B> {
+    /// Reads id and time; `body` reads the rest.
+    pub(crate) fn read(raw: RawMessage, body: impl FnOnce(RawMessage) -> B) -> Self {
+        let id = MessageId::new(&raw.header.msg_id);
+        let timestamp_ms = raw.header.timestamp;
+        Self { id, timestamp_ms, body: body(raw) }
+    }
+
+    /// Writes id and time.
+    pub(crate) fn header(&self) -> RawHeader {
+        RawHeader {
+            msg_id: self.id.as_str().to_owned(),
+            timestamp: self.timestamp_ms,
+            ..RawHeader::default()
+        }
+    }
 }
 
 /// A message that this version has no meaning for, or whose content does not fit its kind.

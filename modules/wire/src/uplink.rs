@@ -6,7 +6,7 @@ use crate::content::{self, Content};
 use crate::legacy;
 use crate::message::{Envelope, MessageId, Unknown};
 use crate::path::ResourcePath;
-use crate::raw::{RawHeader, RawMessage, RawRoute};
+use crate::raw::{RawMessage, RawRoute};
 use crate::request;
 
 /// What an acknowledgement repeats of the message that it acknowledges.
@@ -73,17 +73,13 @@ impl Envelope<Uplink> {
     /// Reads a message. Every message is something, if only [`Uplink::Unknown`].
     #[must_use]
     pub fn from_raw(raw: RawMessage) -> Self {
-        let id = MessageId::new(&raw.header.msg_id);
-        let timestamp_ms = raw.header.timestamp;
-        Self { id, timestamp_ms, body: read(raw) }
+        Self::read(raw, read)
     }
 
     /// Writes the message as KubeEdge does.
     #[must_use]
     pub fn into_raw(self) -> RawMessage {
-        let Self { id, timestamp_ms, body } = self;
-        let mut header =
-            RawHeader { msg_id: id.as_str().to_owned(), timestamp: timestamp_ms, ..RawHeader::default() };
+        let mut header = self.header();
         let route = |source: &str, group: &str, operation: &str, path: &ResourcePath| RawRoute {
             source: source.to_owned(),
             group: group.to_owned(),
@@ -91,7 +87,7 @@ impl Envelope<Uplink> {
             resource: path.to_string(),
             ..RawRoute::default()
         };
-        let (route, content) = match body {
+        let (route, content) = match self.body {
             Uplink::Unknown(Unknown { raw, .. }) | Uplink::LegacyStatus { raw, .. } => return *raw,
             Uplink::Keepalive => (
                 route("websocket", "resource", "keepalive", &ResourcePath::Keepalive),

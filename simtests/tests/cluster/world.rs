@@ -5,44 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::{ApiServer, ApiServerModule, Identity, Options, SigningKey};
-use async_trait::async_trait;
 use beehive::{Catalog, Clock, Node, NodeOptions, Section, Sections, SystemClock};
-use edged::ports::{FileError, NodeFacts, NodeInfo, NodeUsage};
+use edged::ample_machine::AmpleMachine;
 use kube::Client;
 use serde_json::{Value, json};
 use store::{MemoryStore, SharedStore};
 use wire::MemoryNetwork;
-
-/// A machine that is always the same.
-#[derive(Debug)]
-struct Machine(&'static str);
-
-#[async_trait]
-impl NodeInfo for Machine {
-    async fn facts(&self) -> Result<NodeFacts, FileError> {
-        Ok(NodeFacts {
-            hostname: self.0.to_owned(),
-            addresses: vec![[127, 0, 0, 1].into()],
-            cpu_millis: 4000,
-            memory_bytes: 8 << 30,
-            storage_bytes: 100 << 30,
-            operating_system: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-            ..NodeFacts::default()
-        })
-    }
-
-    async fn usage(&self) -> Result<NodeUsage, FileError> {
-        Ok(NodeUsage {
-            memory_available_bytes: 4 << 30,
-            storage_available_bytes: 90 << 30,
-            storage_bytes: 100 << 30,
-            inodes_available: 900_000,
-            inodes: 1_000_000,
-            pids_available: 30_000,
-        })
-    }
-}
 
 /// What outlives the processes: the link's network, the cloud's store, the machines' clock.
 #[derive(Debug, Clone)]
@@ -89,7 +57,7 @@ impl World {
         let ports = edged::EdgedPorts {
             runtime: machine.runtime.clone(),
             files: machine.files.clone(),
-            node: Arc::new(Machine(machine.name)),
+            node: Arc::new(AmpleMachine::named(machine.name)),
             prober: Arc::new(edged::hollow::HollowProber),
         };
         let catalog = Catalog::new()

@@ -12,11 +12,11 @@ use crate::source::{none, root};
 enum Role {
     /// The bus and its macros.
     Bus,
-    /// Vocabulary and ports: protocol, api, wire, store.
+    /// Vocabulary, ports, and what several modules do in one way.
     Shared,
     /// A module.
     Module,
-    /// The only crates that drive one heavy library for both processes.
+    /// The only crates that drive a heavy library for both processes.
     Driver,
     Config,
     /// A process: cloud or edge.
@@ -27,10 +27,14 @@ enum Role {
     Example,
 }
 
-const SHARED: [&str; 4] = ["protocol", "api", "wire", "store"];
-const DRIVERS: [&str; 1] = ["store-sled"];
+const SHARED: [&str; 5] = ["protocol", "api", "wire", "store", "kube-watch"];
+/// The drivers, each with the heavy libraries that it drives; `rcgen` is for the tests of the link.
+const DRIVERS: [(&str, &[&str]); 2] =
+    [("store-sled", &["sled"]), ("link-ws", &["tokio-tungstenite", "rustls", "rcgen"])];
 /// The two ends of the link, the only modules that see bytes.
 const HUBS: [&str; 2] = ["edgehub", "cloudhub"];
+/// The modules that act on the Kubernetes API.
+const CONTROLLERS: [&str; 2] = ["edgecontroller", "scheduler"];
 /// Libraries that only processes and drivers may link, in builds that ship.
 const HEAVY: [&str; 12] = [
     "tokio-tungstenite",
@@ -52,10 +56,35 @@ struct Package {
     folder: String,
     /// Name and kind (`normal`, `dev`, `build`) of each dependency.
     dependencies: Vec<(String, String)>,
+    /// The features that it turns on in builds that ship, of its dependencies as `dependency/feature`.
+    turned_on: Vec<String>,
     features: Vec<String>,
 }
 
 impl Package {
+    /// Reads what `cargo metadata` says of a package; `prefix` is the path of the workspace.
+    fn read(package: &Value, prefix: &str) -> Self {
+        let manifest = text(&package["manifest_path"]);
+        let folder = manifest.trim_start_matches(prefix).trim_end_matches("/Cargo.toml").to_owned();
+        let listed = items(&package["dependencies"]);
+        let kind = |dependency: &Value| dependency["kind"].as_str().unwrap_or("normal").to_owned();
+        let of_shipping =
+            listed.iter().filter(|dependency| kind(dependency) != "dev").flat_map(|dependency| {
+                let features = items(&dependency["features"]).iter();
+                features.map(|feature| format!("{}/{}", text(&dependency["name"]), text(feature)))
+            });
+        let features = package["features"].as_object().expect("features");
+        let of_features = features.iter().filter(|(name, _)| *name != "test-util");
+        let of_features = of_features.flat_map(|(_, turns_on)| items(turns_on).iter().map(text));
+        Self {
+            name: text(&package["name"]),
+            folder,
+            dependencies: listed.iter().map(|it| (text(&it["name"]), kind(it))).collect(),
+            turned_on: of_shipping.chain(of_features).collect(),
+            features: features.keys().cloned().collect(),
+        }
+    }
+
     fn role(&self) -> Role {
         match self.folder.as_str() {
             "beehive" | "beehive/macros" => Role::Bus,
@@ -64,10 +93,15 @@ impl Package {
             "keadm" | "simtests" => Role::Top,
             folder if folder.starts_with("examples/") => Role::Example,
             _ if SHARED.contains(&self.name.as_str()) => Role::Shared,
-            _ if DRIVERS.contains(&self.name.as_str()) => Role::Driver,
+            _ if self.drives().is_some() => Role::Driver,
             folder if folder.starts_with("modules/") => Role::Module,
             folder => panic!("{folder} has no role: give it one here and in ARCHITECTURE.md"),
         }
+    }
+
+    /// Returns the heavy libraries that this driver drives, if it is one.
+    fn drives(&self) -> Option<&'static [&'static str]> {
+        DRIVERS.iter().find(|(name, _)| *name == self.name).map(|(_, drives)| *drives)
     }
 
     fn ships(&self) -> impl Iterator<Item = &str> {
@@ -85,24 +119,18 @@ fn packages() -> BTreeMap<String, Package> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let prefix = format!("{}/", root.display());
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let listed = metadata["packages"].as_array().expect("packages");
+    let listed = items(&metadata["packages"]);
     assert!(listed.len() > 10, "the workspace has more packages than {}", listed.len());
-    listed
-        .iter()
-        .map(|package| {
-            let manifest = text(&package["manifest_path"]);
-            let folder = manifest.trim_start_matches(&prefix).trim_end_matches("/Cargo.toml").to_owned();
-            let dependencies = package["dependencies"].as_array().expect("dependencies");
-            let dependencies = dependencies
-                .iter()
-                .map(|d| (text(&d["name"]), d["kind"].as_str().unwrap_or("normal").to_owned()))
-                .collect();
-            let features = package["features"].as_object().expect("features").keys().cloned().collect();
-            let name = text(&package["name"]);
-            (name.clone(), Package { name, folder, dependencies, features })
-        })
-        .collect()
+    let packages = listed.iter().map(|package| Package::read(package, &prefix));
+    packages.map(|package| (package.name.clone(), package)).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().expect("a list")
 }
 
 fn may_depend(from: &Package, on: &Package) -> bool {
@@ -110,6 +138,7 @@ fn may_depend(from: &Package, on: &Package) -> bool {
     match (from.role(), on.role()) {
         (Bus, Bus) => on.name == "beehive-macros",
         (Module, Shared) if on.name == "wire" => HUBS.contains(&from.name.as_str()),
+        (Module, Shared) if on.name == "kube-watch" => CONTROLLERS.contains(&from.name.as_str()),
         (Shared, Shared) => on.name == "protocol",
         (Shared | Module | Config, Bus) | (Module, Shared) | (Driver, Shared) => true,
         (Process, Bus | Shared | Module | Driver | Config) => true,
@@ -154,21 +183,17 @@ fn heavy_drivers_stay_in_the_adapters() {
     let mut offences = Vec::new();
     for package in packages.values() {
         let allowed = match package.role() {
-            Role::Process => true,
-            Role::Driver => package.name == "store-sled",
-            _ => false,
+            Role::Process => &HEAVY[..],
+            _ => package.drives().unwrap_or_default(),
         };
-        for name in package.ships().filter(|name| HEAVY.contains(name)) {
-            if !allowed || (package.role() == Role::Driver && name != "sled") {
-                offences.push(format!("{} links {name}", package.name));
-            }
+        for name in package.ships().filter(|name| HEAVY.contains(name) && !allowed.contains(name)) {
+            offences.push(format!("{} links {name}", package.name));
         }
-        if package.ships().any(|name| name == "kube") && !matches!(package.role(), Role::Process | Role::Top)
-        {
-            let controllers = ["edgecontroller", "scheduler"];
-            if !controllers.contains(&package.name.as_str()) {
-                offences.push(format!("{} links kube, which only controllers may", package.name));
-            }
+        let may_kube = matches!(package.role(), Role::Process | Role::Top)
+            || package.name == "kube-watch"
+            || CONTROLLERS.contains(&package.name.as_str());
+        if !may_kube && package.ships().any(|name| name == "kube") {
+            offences.push(format!("{} links kube, which only controllers may", package.name));
         }
     }
     none("heavy drivers belong to cloud/, edge/ and the drivers", &offences);
@@ -194,4 +219,15 @@ fn no_product_crate_has_a_simulation_feature() {
         .filter(|feature| feature.contains("sim"))
         .collect();
     none("the simulator runs exactly the production modules", &offences);
+}
+
+#[test]
+fn no_build_that_ships_has_what_is_for_tests() {
+    let offences: Vec<String> = packages()
+        .values()
+        .flat_map(|package| package.turned_on.iter().map(|feature| (&package.name, feature)))
+        .filter(|(_, feature)| feature.ends_with("test-util"))
+        .map(|(package, feature)| format!("{package} turns on {feature}"))
+        .collect();
+    none("test-util is for dev-dependencies", &offences);
 }

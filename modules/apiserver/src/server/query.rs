@@ -119,7 +119,8 @@ impl Freshness {
     }
 }
 
-fn forbidden_match(problem: &str) -> ApiError {
+/// Says why a rule for versions does not go with the rest of the query.
+pub(crate) fn forbidden_match(problem: &str) -> ApiError {
     ApiError::invalid(
         "",
         "ListOptions",

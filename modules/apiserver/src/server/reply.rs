@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WARNING};
 use http::{Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::server::body::ResponseBody;
 use crate::server::error::ApiError;
@@ -34,6 +34,14 @@ impl Reply {
 
     pub(crate) fn json(code: u16, value: &Value) -> Self {
         Self::bytes(code, JSON, value.to_string())
+    }
+
+    /// Says that something was made that has no object of its own to show.
+    pub(crate) fn created() -> Self {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
+        });
+        Self::json(201, &status)
     }
 
     pub(crate) fn text(code: u16, text: impl Into<String>) -> Self {

@@ -53,10 +53,7 @@ pub(crate) async fn bind(
         transaction.put(&"core/pods".into(), key.clone(), value)
     })
     .await?;
-    Ok(Reply::json(
-        201,
-        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
-    ))
+    Ok(Reply::created())
 }
 
 fn mark_scheduled(call: &Call, pod: &mut Value) {

@@ -34,10 +34,7 @@ pub(crate) async fn evict(call: &Call, wanted: &Wanted) -> Result<Reply, ApiErro
         remove(call, &wanted.resource, transaction, &wanted.key(), &options)
     })
     .await?;
-    Ok(Reply::json(
-        201,
-        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
-    ))
+    Ok(Reply::created())
 }
 
 fn has_ended(pod: &Stored) -> bool {

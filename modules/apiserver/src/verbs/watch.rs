@@ -19,7 +19,7 @@ use crate::select::Selection;
 use crate::server::ApiServer;
 use crate::server::call::{Call, Wanted};
 use crate::server::error::ApiError;
-use crate::server::query::version;
+use crate::server::query::{forbidden_match, version};
 use crate::server::reply::{JSON, Reply};
 use crate::storage::history::Event;
 use crate::storage::object::{Key, Stored};
@@ -102,30 +102,18 @@ enum Start {
 
 impl Start {
     fn of(call: &Call) -> Result<Self, ApiError> {
-        let invalid = |field: &str, problem: &str| {
-            ApiError::invalid(
-                "",
-                "ListOptions",
-                "",
-                "FieldValueForbidden",
-                field,
-                &format!("Forbidden: {problem}"),
-            )
-        };
         let matching = call.query.filled("resourceVersionMatch");
         let version = version(&call.query)?.filter(|version| *version > 0);
         if call.query.filled("sendInitialEvents").is_none() {
             if matching.is_some() {
-                return Err(invalid(
-                    "resourceVersionMatch",
+                return Err(forbidden_match(
                     "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
                 ));
             }
             return Ok(version.map_or(Self::State { marked: false }, Self::After));
         }
         if matching != Some("NotOlderThan") {
-            return Err(invalid(
-                "resourceVersionMatch",
+            return Err(forbidden_match(
                 "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
             ));
         }

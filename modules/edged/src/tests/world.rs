@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,41 +20,12 @@ use protocol::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::ample_machine::AmpleMachine;
 use crate::fixtures::pod_object;
 use crate::hollow::{HollowProber, HollowRuntime, WallClock};
 use crate::memory_files::MemoryFiles;
-use crate::ports::{FileError, NodeFacts, NodeInfo, NodeUsage, Prober, Runtime, RuntimeError, Sandbox};
+use crate::ports::{Prober, Runtime, RuntimeError, Sandbox};
 use crate::{Edged, EdgedConfig, EdgedPorts};
-
-#[derive(Debug)]
-struct TestMachine;
-
-#[async_trait]
-impl NodeInfo for TestMachine {
-    async fn facts(&self) -> Result<NodeFacts, FileError> {
-        Ok(NodeFacts {
-            hostname: "edge-1".to_owned(),
-            addresses: vec![IpAddr::from([192, 0, 2, 2])],
-            cpu_millis: 2000,
-            memory_bytes: 8 << 30,
-            storage_bytes: 64 << 30,
-            operating_system: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-            ..NodeFacts::default()
-        })
-    }
-
-    async fn usage(&self) -> Result<NodeUsage, FileError> {
-        Ok(NodeUsage {
-            memory_available_bytes: 4 << 30,
-            storage_available_bytes: 32 << 30,
-            storage_bytes: 64 << 30,
-            inodes_available: 90,
-            inodes: 100,
-            pids_available: 1000,
-        })
-    }
-}
 
 #[derive(Clone)]
 struct TestClock(WallClock);
@@ -215,7 +185,7 @@ impl World {
         let ports = EdgedPorts {
             runtime: Arc::new(Moody { inner: self.runtime.clone(), mood: Arc::clone(&self.mood) }),
             files: Arc::new(self.files.clone()),
-            node: Arc::new(TestMachine),
+            node: Arc::new(AmpleMachine::named("edge-1")),
             prober: Arc::clone(&self.prober),
         };
         let options =

@@ -30,6 +30,22 @@ pub(super) fn ephemeral(check: &mut Check<'_>) {
     pod_spec(check, &spec, "spec");
 }
 
+/// Checks the name of a part of a pod, a container or a volume; `seen` are the names of others.
+fn part_name(check: &mut Check<'_>, name: &str, at: &str, seen: &mut Vec<String>) {
+    let at = format!("{at}.name");
+    if name.is_empty() {
+        check.push(FieldError::required(at, ""));
+        return;
+    }
+    for problem in names::label(name) {
+        check.push(FieldError::invalid(at.clone(), &Value::from(name), &problem));
+    }
+    if seen.iter().any(|other| other == name) {
+        check.push(FieldError::duplicate(at, &Value::from(name)));
+    }
+    seen.push(name.to_owned());
+}
+
 /// Checks the template of pods in a field such as `template` or `spec/template`.
 pub(super) fn template(check: &mut Check<'_>, pointer: &str) {
     let field = pointer.replace('/', ".");

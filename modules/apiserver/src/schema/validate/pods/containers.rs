@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::schema::error::FieldError;
 use crate::schema::quantity::Quantity;
 use crate::schema::validate::names;
+use crate::schema::validate::pods::part_name;
 use crate::schema::validate::{Check, items, text};
 
 /// Checks a container; `volumes` are the names that it may mount, `seen` the names of others.
@@ -15,18 +16,7 @@ pub(super) fn check(
     volumes: &[String],
     seen: &mut Vec<String>,
 ) {
-    let name = text(container, "name");
-    if name.is_empty() {
-        check.push(FieldError::required(format!("{at}.name"), ""));
-    } else {
-        for problem in names::label(name) {
-            check.push(FieldError::invalid(format!("{at}.name"), &Value::from(name), &problem));
-        }
-        if seen.iter().any(|other| other == name) {
-            check.push(FieldError::duplicate(format!("{at}.name"), &Value::from(name)));
-        }
-        seen.push(name.to_owned());
-    }
+    part_name(check, text(container, "name"), at, seen);
     let image = text(container, "image");
     if image.is_empty() {
         check.push(FieldError::required(format!("{at}.image"), ""));

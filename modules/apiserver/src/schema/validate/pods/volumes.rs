@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::schema::error::FieldError;
-use crate::schema::validate::names;
+use crate::schema::validate::pods::part_name;
 use crate::schema::validate::{Check, items, text};
 
 /// What must be named inside of some sources.
@@ -22,18 +22,7 @@ pub(super) fn check(check: &mut Check<'_>, spec: &Value, at: &str) -> Vec<String
     let mut seen: Vec<String> = Vec::new();
     for (index, volume) in items(spec, "volumes").iter().enumerate() {
         let at = format!("{at}.volumes[{index}]");
-        let name = text(volume, "name");
-        if name.is_empty() {
-            check.push(FieldError::required(format!("{at}.name"), ""));
-        } else {
-            for problem in names::label(name) {
-                check.push(FieldError::invalid(format!("{at}.name"), &Value::from(name), &problem));
-            }
-            if seen.iter().any(|other| other == name) {
-                check.push(FieldError::duplicate(format!("{at}.name"), &Value::from(name)));
-            }
-            seen.push(name.to_owned());
-        }
+        part_name(check, text(volume, "name"), &at, &mut seen);
         source(check, volume, &at);
     }
     seen

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Delays that double from try to try, each spread by up to half so that many do not come together.
 #[derive(Debug, Clone)]
-pub(crate) struct Pace {
+pub struct Pace {
     next: Duration,
     first: Duration,
     most: Duration,
@@ -12,29 +12,23 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Makes the pace of an outside call: 0.2 s to 5 s.
-    pub(crate) fn of_calls(seed: u64) -> Self {
-        Self::new(Duration::from_millis(200), Duration::from_secs(5), seed)
-    }
-
-    /// Makes the pace of a watch: 0.5 s to 15 s.
-    pub(crate) fn of_watches(seed: u64) -> Self {
-        Self::new(Duration::from_millis(500), Duration::from_secs(15), seed)
-    }
-
-    fn new(first: Duration, most: Duration, seed: u64) -> Self {
-        Self { next: first, first, most, seed }
+    /// Makes a pace from `first` up to `most`, whose spread follows from random bytes: two paces of
+    /// the same bytes are one.
+    #[must_use]
+    pub fn new(first: Duration, most: Duration, random: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = random;
+        Self { next: first, first, most, seed: u64::from_le_bytes([a, b, c, d, e, f, g, h]) }
     }
 
     /// Returns the next delay.
-    pub(crate) fn delay(&mut self) -> Duration {
+    pub fn delay(&mut self) -> Duration {
         let delay = self.next;
         self.next = (delay * 2).min(self.most);
         delay + delay.mul_f64(self.fraction() / 2.0)
     }
 
     /// Begins anew after a success.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = self.first;
     }
 
@@ -53,19 +47,23 @@ impl Pace {
 mod tests {
     use super::*;
 
+    fn pace(seed: u8) -> Pace {
+        Pace::new(Duration::from_millis(200), Duration::from_secs(5), [seed; 16])
+    }
+
     #[test]
     fn delays_double_up_to_their_bound_and_are_spread() {
-        let mut pace = Pace::of_calls(1);
+        let mut delays = pace(1);
         for expected in [200, 400, 800, 1600, 3200, 5000, 5000] {
-            let (delay, expected) = (pace.delay(), Duration::from_millis(expected));
+            let (delay, expected) = (delays.delay(), Duration::from_millis(expected));
             assert!(
                 delay >= expected && delay <= expected.mul_f64(1.5),
                 "{delay:?} is not about {expected:?}"
             );
         }
-        pace.reset();
-        assert!(pace.delay() <= Duration::from_millis(300));
-        assert_ne!(Pace::of_calls(1).delay(), Pace::of_calls(2).delay());
-        assert_eq!(Pace::of_calls(1).delay(), Pace::of_calls(1).delay());
+        delays.reset();
+        assert!(delays.delay() <= Duration::from_millis(300));
+        assert_ne!(pace(1).delay(), pace(2).delay());
+        assert_eq!(pace(1).delay(), pace(1).delay());
     }
 }

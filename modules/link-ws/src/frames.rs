@@ -14,7 +14,8 @@ use wire::link::{Frame, FrameReader, FrameWriter, Link, LinkError};
 const READ_BUFFER_BYTES: usize = 8 << 10;
 
 /// Returns the settings of a connection whose frames have at most `bytes_max` bytes.
-pub(crate) fn settings(bytes_max: usize) -> WebSocketConfig {
+#[must_use]
+pub fn settings(bytes_max: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
@@ -23,7 +24,8 @@ pub(crate) fn settings(bytes_max: usize) -> WebSocketConfig {
 }
 
 /// Makes a link of an established WebSocket.
-pub(crate) fn link<S>(socket: WebSocketStream<S>) -> Link
+#[must_use]
+pub fn link<S>(socket: WebSocketStream<S>) -> Link
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
