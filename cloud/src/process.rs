@@ -101,7 +101,7 @@ async fn run(args: Args, catalog: impl Fn(CloudPorts) -> Catalog) -> Ending {
 
 /// Reads how edges get certificates; none when they do not.
 fn hub_config(loaded: &Loaded) -> Result<Option<CloudHubConfig>, node_config::ConfigError> {
-    let sections = loaded.node_sections()?;
+    let sections = loaded.node_sections();
     let Some(section) = sections.get("cloudHub") else { return Ok(Some(CloudHubConfig::default())) };
     let config = beehive::section::parse::<CloudHubConfig>(&section.body, "modules.cloudHub");
     let config = config.map_err(|problems| loaded.locate(&problems))?;
@@ -132,13 +132,7 @@ async fn enrol(
 }
 
 async fn launch(loaded: &Loaded, catalog: Catalog) -> Ending {
-    let mut sections = match loaded.node_sections() {
-        Ok(sections) => sections,
-        Err(error) => {
-            report(&error);
-            return Ending::Misconfigured;
-        }
-    };
+    let mut sections = loaded.node_sections();
     let known: Vec<&str> = catalog.entries().iter().map(|entry| entry.section).collect();
     sections.retain(|name, _| known.contains(&name.as_str()));
     let seed = node_config::random_seed().unwrap_or_default();

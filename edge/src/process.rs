@@ -94,15 +94,15 @@ struct Configs {
 }
 
 fn sections(loaded: &Loaded) -> Result<(Sections, Configs), node_config::ConfigError> {
-    let sections = loaded.node_sections()?;
+    let sections = loaded.node_sections();
     let body =
         |name: &str| sections.get(name).map_or(serde_json::Value::Null, |section| section.body.clone());
     let edged = beehive::section::parse::<EdgedConfig>(&body("edged"), "modules.edged");
     let edged = edged.map_err(|problems| loaded.locate(&problems))?;
-    let hub = beehive::section::parse::<EdgeHubConfig>(&body("edgeHub"), "modules.edgeHub");
-    let hub = hub.map_err(|problems| loaded.locate(&problems))?;
     let has_link = sections.get("edgeHub").and_then(|section| section.enable).unwrap_or(true);
-    Ok((sections, Configs { edged, hub: has_link.then_some(hub) }))
+    let hub = has_link.then(|| beehive::section::parse::<EdgeHubConfig>(&body("edgeHub"), "modules.edgeHub"));
+    let hub = hub.transpose().map_err(|problems| loaded.locate(&problems))?;
+    Ok((sections, Configs { edged, hub }))
 }
 
 /// Sees to it that the node has a certificate for its link.
