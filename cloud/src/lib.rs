@@ -5,6 +5,7 @@ pub mod enrol;
 pub mod https;
 pub mod ws;
 
+mod linger;
 mod process;
 mod ws_frames;
 
