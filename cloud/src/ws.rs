@@ -1,8 +1,10 @@
 //! Edges reach the cloud over WebSocket and TLS, with certificates on both sides.
 //!
 //! A connection that fails, stalls or is not what it should be ends alone: it is logged and
-//! forgotten. At most so many are in their handshake at a time, each for a limited time.
+//! forgotten. At most so many are in their handshake at a time, each for a limited time, and for less
+//! while others wait for a place: peers that stall keep nobody out.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,9 +16,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
@@ -30,6 +32,8 @@ use crate::ws_frames::{link, settings};
 const BACKLOG: usize = 64;
 /// The pause after the system refused to hand out a connection, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The part of its time that a handshake has while others wait for a place.
+const CROWDED_PART: u32 = 4;
 
 /// Listens for edges over WebSocket and TLS.
 #[derive(Debug, Clone, Default)]
@@ -150,26 +154,76 @@ struct Door {
 
 async fn accept(socket: TcpListener, door: Door, handshakes: Arc<Semaphore>) {
     let mut running = JoinSet::new();
+    let mut entering =
+        Entering { crowded: door.on.handshake_timeout / CROWDED_PART, eldest_first: VecDeque::new() };
     loop {
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
-        while running.try_join_next().is_some() {}
-        match socket.accept().await {
-            Ok((stream, address)) => {
-                running.spawn(enter(door.clone(), stream, address, permit));
-            }
+        let (stream, address) = match socket.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
+                continue;
             }
+        };
+        let permit = loop {
+            tokio::select! {
+                biased;
+                permit = Arc::clone(&handshakes).acquire_owned() => match permit {
+                    Ok(permit) => break permit,
+                    Err(_closed) => return,
+                },
+                () = entering.end_eldest() => {}
+            }
+        };
+        while running.try_join_next().is_some() {}
+        let give_way = entering.add(Instant::now());
+        running.spawn(enter(door.clone(), stream, address, permit, give_way));
+    }
+}
+
+/// The handshakes under way.
+struct Entering {
+    /// How long one may take while others wait.
+    crowded: Duration,
+    eldest_first: VecDeque<(Instant, oneshot::Sender<Duration>)>,
+}
+
+impl Entering {
+    /// Adds one; it is told when it has to give way, and after how long.
+    fn add(&mut self, began: Instant) -> oneshot::Receiver<Duration> {
+        self.eldest_first.retain(|(_, handshake)| !handshake.is_closed());
+        let (sender, give_way) = oneshot::channel();
+        self.eldest_first.push_back((began, sender));
+        give_way
+    }
+
+    /// Tells the eldest to give way, once it has had its time.
+    async fn end_eldest(&mut self) {
+        self.eldest_first.retain(|(_, handshake)| !handshake.is_closed());
+        let Some((began, _)) = self.eldest_first.front() else { return std::future::pending().await };
+        sleep_until(*began + self.crowded).await;
+        if let Some((_, handshake)) = self.eldest_first.pop_front()
+            && handshake.send(self.crowded).is_err()
+        {
+            tracing::trace!("a handshake ended just before it was to give way");
         }
     }
 }
 
-async fn enter(door: Door, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+async fn enter(
+    door: Door,
+    stream: TcpStream,
+    address: SocketAddr,
+    permit: OwnedSemaphorePermit,
+    give_way: oneshot::Receiver<Duration>,
+) {
     let limit = door.on.handshake_timeout;
-    let outcome = match timeout(limit, handshake(&door, stream, address)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(LinkError::HandshakeTimeout(limit)),
+    let outcome = tokio::select! {
+        biased;
+        outcome = timeout(limit, handshake(&door, stream, address)) => {
+            outcome.unwrap_or(Err(LinkError::HandshakeTimeout(limit)))
+        }
+        Ok(limit) = give_way => Err(LinkError::HandshakeTimeout(limit)),
     };
     match outcome {
         Ok(accepted) => {
