@@ -11,7 +11,7 @@ write_cloud() {
 apiVersion: cloudcore.config.kubeedge.io/v1alpha2
 kind: CloudCore
 database: { dataSource: $CLOUD/cloudcore.db }
-log: { level: warn }
+log: { level: ${LEVEL:-warn} }
 kubeAPIServer: { port: $((API_PORT + 1)), directory: $CLOUD/kube-api }
 modules:
   cloudHub:
@@ -27,7 +27,7 @@ write_edge() {
 apiVersion: edgecore.config.kubeedge.io/v1alpha2
 kind: EdgeCore
 database: { dataSource: $EDGE/edgecore.db }
-log: { level: warn }
+log: { level: ${LEVEL:-warn} }
 modules:
   edgeHub:
     httpServer: https://127.0.0.1:$ENROL_PORT
