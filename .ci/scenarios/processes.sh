@@ -15,7 +15,7 @@ write_cloud() {
 apiVersion: cloudcore.config.kubeedge.io/v1alpha2
 kind: CloudCore
 database: { dataSource: $CLOUD/cloudcore.db }
-log: { level: warn }
+log: { level: ${LEVEL:-warn} }
 kubeAPIServer: { port: $((API_PORT + 1)), directory: $CLOUD/kube-api }
 modules:
   cloudHub:
@@ -31,7 +31,7 @@ write_edge() {
 apiVersion: edgecore.config.kubeedge.io/v1alpha2
 kind: EdgeCore
 database: { dataSource: $EDGE/edgecore.db }
-log: { level: warn }
+log: { level: ${LEVEL:-warn} }
 modules:
   edgeHub:
     httpServer: https://$CLOUD_ADDRESS:$ENROL_PORT

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::launch::{Blueprint, Plan};
+use crate::launch::{Blueprint, Plan, check_modules, facts};
 use crate::module::Module;
 use crate::name::{Group, ModuleName};
+use crate::node::Sections;
+use crate::problem::Problems;
 use crate::section::{FieldTree, fields};
 
 /// The modules that a process can run, in start order.
@@ -37,6 +39,25 @@ impl Catalog {
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         self.blueprints.iter().map(|blueprint| blueprint.entry()).collect()
+    }
+
+    /// Returns everything that would keep a node with these sections from its launch and can be told
+    /// without building a module, sorted by path: sections that no module reads, keys and values that
+    /// are wrong, requests that nobody serves. Pure: nothing is built and nothing outside is touched.
+    ///
+    /// The section of a disabled module is not read.
+    #[must_use]
+    pub fn check(&self, sections: &Sections) -> Problems {
+        let facts = facts(&self.blueprints, sections);
+        let mut problems = Problems::new();
+        check_modules(&facts, sections, &mut problems);
+        for (blueprint, facts) in self.blueprints.iter().zip(&facts) {
+            if facts.is_enabled {
+                problems.extend(blueprint.check(sections.get(facts.section)));
+            }
+        }
+        problems.sort();
+        problems
     }
 }
 

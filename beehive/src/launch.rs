@@ -30,7 +30,9 @@ pub(crate) trait Blueprint {
     fn name(&self) -> ModuleName;
     fn entry(&self) -> Entry;
     fn facts(&self) -> Facts;
-    /// Decodes the section and builds the first value.
+    /// Finds what is wrong with the section.
+    fn check(&self, section: Option<&Section>) -> Problems;
+    /// Builds the first value; the section must have been checked.
     fn build(self: Box<Self>, section: Option<&Section>, mailbox: usize) -> Result<Box<dyn Built>, Problems>;
 }
 
@@ -95,20 +97,24 @@ impl<M: Module> Blueprint for Plan<M> {
         }
     }
 
+    fn check(&self, section: Option<&Section>) -> Problems {
+        let path = join(MODULES, M::SECTION);
+        let mut problems = Problems::new();
+        if section.is_some_and(|section| section.mailbox == Some(0)) {
+            problems.push(join(&path, "mailbox"), "a mailbox has room for at least one message");
+        }
+        let body = section.map_or(&serde_json::Value::Null, |section| &section.body);
+        if let Err(found) = parse::<M::Config>(body, &path) {
+            problems.extend(found);
+        }
+        problems
+    }
+
     fn build(self: Box<Self>, section: Option<&Section>, mailbox: usize) -> Result<Box<dyn Built>, Problems> {
         let path = join(MODULES, M::SECTION);
         let body = section.map_or(serde_json::Value::Null, |section| section.body.clone());
         let restart = section.and_then(|section| section.restart).unwrap_or_default();
         let capacity = section.and_then(|section| section.mailbox).unwrap_or(mailbox);
-        let mut problems = Problems::new();
-        if capacity == 0 {
-            problems.push(join(&path, "mailbox"), "a mailbox has room for at least one message");
-        }
-        match parse::<M::Config>(&body, &path) {
-            Ok(_) => {}
-            Err(found) => problems.extend(found),
-        }
-        problems.or_ok(())?;
         let ports = self.ports;
         let at = path.clone();
         let factory: Factory<M> = Box::new(move || {
@@ -201,8 +207,28 @@ impl<M: Module> Built for Ready<M> {
     }
 }
 
+/// Gathers what launch checks about the modules of a catalog.
+pub(crate) fn facts(blueprints: &[Box<dyn Blueprint>], sections: &Sections) -> Vec<Facts> {
+    let is_enabled = |key: &str| sections.get(key).and_then(|section| section.enable).unwrap_or(true);
+    let facts = blueprints.iter().map(|blueprint| {
+        let facts = blueprint.facts();
+        Facts { is_enabled: is_enabled(facts.section), ..facts }
+    });
+    facts.collect()
+}
+
+/// Finds what is wrong between the modules, whatever stands in their sections.
+pub(crate) fn check_modules(facts: &[Facts], sections: &Sections, problems: &mut Problems) {
+    if facts.len() >= usize::from(u16::MAX) {
+        problems.push("", "a catalog has at most 65,534 modules");
+    }
+    check_sections(facts, sections, problems);
+    check_names(facts, problems);
+    check_wiring(facts, problems);
+}
+
 /// Finds sections that no module reads.
-pub(crate) fn check_sections(facts: &[Facts], sections: &Sections, problems: &mut Problems) {
+fn check_sections(facts: &[Facts], sections: &Sections, problems: &mut Problems) {
     let known: Vec<&str> = facts.iter().map(|facts| facts.section).collect();
     for key in sections.keys().filter(|key| !known.contains(&key.as_str())) {
         let meant = match nearest(key, known.iter().copied()) {
@@ -217,7 +243,7 @@ pub(crate) fn check_sections(facts: &[Facts], sections: &Sections, problems: &mu
 }
 
 /// Finds modules that cannot be told apart, and messages that a module handles twice.
-pub(crate) fn check_names(facts: &[Facts], problems: &mut Problems) {
+fn check_names(facts: &[Facts], problems: &mut Problems) {
     for (at, one) in facts.iter().enumerate() {
         let path = join(MODULES, one.section);
         let mut before = facts.iter().take(at);
@@ -236,7 +262,7 @@ pub(crate) fn check_names(facts: &[Facts], problems: &mut Problems) {
 }
 
 /// Finds requests that several modules of a group serve, and requests that nobody serves.
-pub(crate) fn check_wiring(facts: &[Facts], problems: &mut Problems) {
+fn check_wiring(facts: &[Facts], problems: &mut Problems) {
     let enabled = || facts.iter().filter(|facts| facts.is_enabled);
     let mut servers: BTreeMap<(TypeId, Group), Vec<&Facts>> = BTreeMap::new();
     for one in enabled() {

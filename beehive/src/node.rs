@@ -14,7 +14,7 @@ use crate::context::Buggify;
 use crate::core::Core;
 use crate::error::{LaunchError, NodeFailure};
 use crate::host::Handle;
-use crate::launch::{Built, Settings, check_names, check_sections, check_wiring};
+use crate::launch::{Built, Settings, check_modules, facts};
 use crate::metrics::{Health, ModuleMetrics, ModuleState};
 use crate::name::ModuleName;
 use crate::problem::Problems;
@@ -265,24 +265,25 @@ impl Drop for Node {
 /// Checks everything and builds the enabled modules' first values.
 fn prepare(catalog: Catalog, sections: &Sections, mailbox: usize) -> Result<Vec<Box<dyn Built>>, Problems> {
     let mut problems = Problems::new();
-    let is_enabled = |key: &str| sections.get(key).and_then(|section| section.enable).unwrap_or(true);
-    let mut facts: Vec<_> = catalog.blueprints.iter().map(|blueprint| blueprint.facts()).collect();
-    for facts in &mut facts {
-        facts.is_enabled = is_enabled(facts.section);
+    let facts = facts(&catalog.blueprints, sections);
+    check_modules(&facts, sections, &mut problems);
+    if mailbox == 0 {
+        problems.push("", "the node's mailboxes have room for at least one message");
     }
-    if facts.len() >= usize::from(u16::MAX) {
-        problems.push("", "a catalog has at most 65,534 modules");
-    }
-    check_sections(&facts, sections, &mut problems);
-    check_names(&facts, &mut problems);
-    check_wiring(&facts, &mut problems);
     let mut built = Vec::new();
     for (blueprint, facts) in catalog.blueprints.into_iter().zip(&facts) {
-        if facts.is_enabled {
-            match blueprint.build(sections.get(facts.section), mailbox) {
-                Ok(module) => built.push(module),
-                Err(found) => problems.extend(found),
-            }
+        if !facts.is_enabled {
+            continue;
+        }
+        let section = sections.get(facts.section);
+        let wrong = blueprint.check(section);
+        if !wrong.is_empty() {
+            problems.extend(wrong);
+            continue;
+        }
+        match blueprint.build(section, mailbox) {
+            Ok(module) => built.push(module),
+            Err(found) => problems.extend(found),
         }
     }
     problems.or_ok(built)

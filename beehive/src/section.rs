@@ -27,20 +27,30 @@ use serde_json::Value;
 pub use fields::{FieldTree, fields};
 
 use crate::config::ModuleConfig;
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems, join};
+use repair::Repaired;
 
 /// Decodes a section and validates it. A section without a body is an empty one.
+///
+/// What does not decode does not hide what is not valid: the defaults stand in for values that were set
+/// aside, where they have some.
 ///
 /// # Errors
 ///
 /// When keys are unknown, values do not decode, or [`ModuleConfig::validate`] finds problems: all of
 /// them, sorted by path, each path beginning with `path`.
 pub fn parse<C: ModuleConfig>(value: &Value, path: &str) -> Result<C, Problems> {
-    let config: C = decode(value, path)?;
+    let Repaired { config, mut problems } = repair::decode::<C>(value, path);
+    let Some(config) = config else { return Err(problems) };
     let mut found = Problems::new();
     config.validate(&mut found);
-    let mut problems = Problems::new();
-    problems.extend_under(path, found);
+    for Problem { path: key, message } in found {
+        let at = join(path, &key);
+        // A key that was set aside has its problem already.
+        if !problems.iter().any(|problem| problem.path == at) {
+            problems.push(at, message);
+        }
+    }
     problems.or_ok(config)
 }
 
@@ -51,7 +61,11 @@ pub fn parse<C: ModuleConfig>(value: &Value, path: &str) -> Result<C, Problems> 
 /// When keys are unknown or values do not decode: all of them, sorted by path, each path beginning
 /// with `path`.
 pub fn decode<C: DeserializeOwned>(value: &Value, path: &str) -> Result<C, Problems> {
-    repair::decode(value, path)
+    let Repaired { config, problems } = repair::decode(value, path);
+    match config {
+        Some(config) => problems.or_ok(config),
+        None => Err(problems),
+    }
 }
 
 /// Returns the name that is most like `wrong`, if one is like it at all.

@@ -162,6 +162,46 @@ async fn validation_speaks_with_the_whole_path() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn what_does_not_decode_does_not_hide_what_is_not_valid() {
+    let body = json!({ "tarket": 1, "target": 99, "period": "soon", "window": { "isOpen": true } });
+    assert_eq!(
+        problems(catalog(), sections([("livingRoom", section(true, body))])).await,
+        [
+            "modules.livingRoom.period: \"soon\" is no duration: write it as 30s, 500ms or 1h30m",
+            "modules.livingRoom.target: is hotter than anyone likes",
+            "modules.livingRoom.tarket: unknown key; did you mean target?",
+            "modules.livingRoom.window.panes: a window that opens has panes",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_check_finds_what_a_launch_finds_and_builds_nothing() {
+    let no_room = Section { mailbox: Some(0), ..Section::default() };
+    let list = sections([
+        ("livingRoom", section(true, json!({ "target": 99, "period": "0s", "window": { "panes": "two" } }))),
+        ("gas", section(false, json!({ "pressure": 3 }))),
+        ("oil", no_room),
+        ("gsa", section(true, json!({}))),
+    ]);
+    let all = || catalog().with::<Oil>(()).with::<Fire>(());
+    let checked: Vec<String> = all().check(&list).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        checked,
+        [
+            "modules.gsa: there is no such module; did you mean gas? (known: fire, gas, livingRoom, oil)",
+            "modules.livingRoom.target: is hotter than anyone likes",
+            "modules.livingRoom.window.panes: invalid type: string \"two\", expected u8",
+            "modules.oil.mailbox: a mailbox has room for at least one message",
+        ]
+    );
+    assert_eq!(problems(all(), list).await, checked);
+    let unbuildable = sections([("livingRoom", section(true, json!({ "period": "0s" })))]);
+    assert!(catalog().check(&unbuildable).is_empty(), "only building it tells");
+    assert!(catalog().check(&Sections::new()).is_empty());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_module_that_cannot_be_built_is_a_problem_at_its_section() {
     let list = sections([("livingRoom", section(true, json!({ "period": "0s" })))]);
     assert_eq!(problems(catalog(), list).await, ["modules.livingRoom: a period of nothing"]);

@@ -30,6 +30,9 @@ use crate::tls::server_config;
 pub use authority::{Authority, AuthorityError, Issued};
 pub use kubeconfig::write_kubeconfig;
 
+pub use crate::linger::LingerLimits;
+use crate::linger::Lingering;
+
 /// A server certificate is replaced when it ends within this time.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -44,6 +47,8 @@ pub struct HttpsLimits {
     pub head_timeout: Duration,
     /// How many requests one HTTP/2 connection may have open.
     pub streams_max: u32,
+    /// What a client may still send after its connection was ended, so that it reads the last answer.
+    pub linger: LingerLimits,
     /// How long open requests are waited for when the listener stops.
     pub drain_timeout: Duration,
 }
@@ -55,6 +60,7 @@ impl Default for HttpsLimits {
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(30),
             streams_max: 250,
+            linger: LingerLimits::default(),
             drain_timeout: Duration::from_secs(2),
         }
     }
@@ -201,6 +207,7 @@ async fn connection(
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), ConnectionError> {
     stream.set_nodelay(true)?;
+    let stream = Lingering::new(stream, limits.linger);
     let stream = timeout(limits.handshake_timeout, acceptor.accept(stream)).await??;
     let identity = stream
         .get_ref()

@@ -6,6 +6,7 @@ pub mod https;
 pub mod ws;
 
 mod accept;
+mod linger;
 mod process;
 mod tls;
 

@@ -47,7 +47,7 @@ pub fn main_with(catalog: impl Fn(CloudPorts) -> Catalog) -> ExitCode {
 async fn run(args: &Args, catalog: impl Fn(CloudPorts) -> Catalog) -> Result<Ending, StartError> {
     let inert = inert().await.map_err(StartError::Broken)?;
     let loaded = node_config::start(Process::CloudCore, &args.process, &catalog(inert))?;
-    let sections = loaded.node_sections()?;
+    let sections = loaded.node_sections();
     let hub = hub_config(&loaded, &sections)?;
     let kubeconfig = args.kubeconfig.as_deref().or(loaded.settings.kubeconfig.as_deref());
     let preparing = async {
@@ -65,8 +65,11 @@ async fn run(args: &Args, catalog: impl Fn(CloudPorts) -> Catalog) -> Result<End
 
 /// Reads how edges get certificates; none when they do not.
 fn hub_config(loaded: &Loaded, sections: &Sections) -> Result<Option<CloudHubConfig>, ConfigError> {
+    if !is_enabled(sections, "cloudHub") {
+        return Ok(None);
+    }
     let config = loaded.module::<CloudHubConfig>(sections, "cloudHub")?;
-    Ok((is_enabled(sections, "cloudHub") && config.https.enable).then_some(config))
+    Ok(config.https.enable.then_some(config))
 }
 
 /// Begins to give edges their certificates, and lets their links use the same. While the Kubernetes

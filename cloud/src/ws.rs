@@ -1,17 +1,19 @@
 //! Edges reach the cloud over WebSocket and TLS, with certificates on both sides.
 //!
 //! A connection that fails, stalls or is not what it should be ends alone: it is logged and
-//! forgotten. At most so many are in their handshake at a time, each for a limited time.
+//! forgotten. At most so many are in their handshake at a time, each for a limited time, and for less
+//! while others wait for a place: peers that stall keep nobody out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use link_ws::{LinkCertificates, header, link, settings};
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -21,10 +23,12 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use wire::Codec;
 use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener};
 
-use crate::accept::accept_all;
+use crate::accept::accept_giving_way;
 
 /// Connections that may wait for the hub after their handshake.
 const BACKLOG: usize = 64;
+/// The part of its time that a handshake has while others wait for a place.
+const CROWDED_PART: u32 = 4;
 
 /// Listens for edges over WebSocket and TLS.
 #[derive(Debug, Clone, Default)]
@@ -117,16 +121,19 @@ struct Door {
 }
 
 async fn accept(socket: TcpListener, door: Door) {
-    let at_once = door.on.handshakes_max;
-    let entering = |stream, address| enter(door.clone(), stream, address);
-    accept_all(&socket, at_once, &mut JoinSet::new(), entering).await;
+    let (at_once, patience) = (door.on.handshakes_max, door.on.handshake_timeout / CROWDED_PART);
+    let entering = |stream, address, give_way| enter(door.clone(), stream, address, give_way);
+    accept_giving_way(&socket, at_once, patience, &mut JoinSet::new(), entering).await;
 }
 
-async fn enter(door: Door, stream: TcpStream, address: SocketAddr) {
+async fn enter(door: Door, stream: TcpStream, address: SocketAddr, give_way: oneshot::Receiver<Duration>) {
     let limit = door.on.handshake_timeout;
-    let outcome = match timeout(limit, handshake(&door, stream, address)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(LinkError::HandshakeTimeout(limit)),
+    let outcome = tokio::select! {
+        biased;
+        outcome = timeout(limit, handshake(&door, stream, address)) => {
+            outcome.unwrap_or(Err(LinkError::HandshakeTimeout(limit)))
+        }
+        Ok(limit) = give_way => Err(LinkError::HandshakeTimeout(limit)),
     };
     match outcome {
         Ok(accepted) => {

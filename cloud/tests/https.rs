@@ -8,16 +8,23 @@ use std::time::Duration;
 
 use apiserver::{ApiServer, Identity, Options, SigningKey, StaticToken};
 use beehive::{Clock, SystemClock};
-use cloudcore::https::{Authority, AuthorityError, HttpsLimits, HttpsListener, write_kubeconfig};
+use cloudcore::https::{
+    Authority, AuthorityError, HttpsLimits, HttpsListener, LingerLimits, write_kubeconfig,
+};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use store::MemoryStore;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -140,6 +147,64 @@ async fn a_client_that_says_nothing_is_cut_and_others_are_served() {
         let read = timeout(PATIENCE, stream.read(&mut [0; 64])).await.expect("it is closed in time");
         assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     }
+}
+
+/// Announces a body of so many bytes, over HTTP/1.1.
+async fn begin_upload(listening: &Listening, length: usize) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(listening.authority.certificate_pem().as_bytes());
+    roots.add(authority.expect("it is PEM")).expect("it is a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("they are supported")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("it is a name");
+    let stream = TcpStream::connect(listening.address).await.expect("it listens");
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("it is trusted");
+    let head = format!(
+        "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: localhost\r\n\
+         Authorization: Bearer secret\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("the head is taken");
+    stream
+}
+
+#[tokio::test]
+async fn a_client_that_writes_all_of_a_body_too_large_reads_the_refusal() {
+    let linger = LingerLimits { timeout: PATIENCE, ..LingerLimits::default() };
+    let listening = Listening::new(HttpsLimits { linger, ..HttpsLimits::default() }).await;
+    let chunk = vec![b' '; 1 << 20];
+    for _ in 0..5 {
+        let upload = async {
+            let mut stream = begin_upload(&listening, 32 << 20).await;
+            for _ in 0..32 {
+                stream.write_all(&chunk).await.expect("the server reads it, or throws it away");
+            }
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("the answer is there, and an end");
+            answer
+        };
+        let answer = timeout(PATIENCE, upload).await.expect("it is answered in time");
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        assert!(answer.contains("\"reason\":\"RequestEntityTooLarge\""), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_body_is_cut() {
+    let linger = LingerLimits { bytes_max: 1 << 20, timeout: PATIENCE };
+    let limits = HttpsLimits { connections_max: 1, linger, ..HttpsLimits::default() };
+    let listening = Listening::new(limits).await;
+    let upload = async {
+        let mut stream = begin_upload(&listening, usize::MAX >> 1).await;
+        let chunk = vec![b' '; 1 << 20];
+        while stream.write_all(&chunk).await.is_ok() {}
+    };
+    timeout(PATIENCE, upload).await.expect("the connection ends");
+    let admin = listening.kubeconfig(&listening.authority, "ann", "system:masters");
+    assert_eq!(list(listening.client(admin).await).await, Ok(4), "its place is free");
 }
 
 #[tokio::test]

@@ -239,6 +239,21 @@ async fn a_peer_that_stalls_in_its_handshake_gives_its_place_back() {
 }
 
 #[tokio::test]
+async fn peers_that_stall_give_way_while_an_edge_waits() {
+    let long = Duration::from_secs(12);
+    let mut cloud = Cloud::start(long, 2).await;
+    let mut stalled = Vec::new();
+    for _ in 0..3 {
+        stalled.push(TcpStream::connect(cloud.address()).await.expect("the system takes it"));
+    }
+    let entered = async {
+        let _edge = cloud.edge("edge-1").await;
+        cloud.accept().await.claimed
+    };
+    assert_eq!(timeout(long, entered).await.as_deref(), Ok("edge-1"), "nobody waits for their timeouts");
+}
+
+#[tokio::test]
 async fn an_edge_that_vanishes_ends_its_link_and_no_other() {
     let mut cloud = cloud().await;
     let first = cloud.edge("edge-1").await;

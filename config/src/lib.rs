@@ -4,7 +4,8 @@
 //! - A key that some KubeEdge version knew and that does nothing here is accepted and told once.
 //! - A key that nobody knows is a problem that names the nearest one known. All problems are
 //!   reported together, each with its file and line, or its variable.
-//! - What a module's section may hold is what the process's catalog says, whoever wrote the module.
+//! - What a module's section may hold is what the process's catalog says, whoever wrote the module,
+//!   and its own check of the values is part of the same report.
 
 mod args;
 mod check;

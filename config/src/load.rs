@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use beehive::{Catalog, Sections};
+
 use crate::Process;
 use crate::check::check;
 use crate::environment::overrides;
@@ -13,6 +15,7 @@ use crate::keys::{Keys, ModuleKeys};
 use crate::layers::{Given, Merged, merge};
 use crate::notice::Notices;
 use crate::problem::{ConfigError, Problem};
+use crate::sections::{of_modules, read_sections};
 use crate::settings::Settings;
 use crate::yaml::{self, BYTES_MAX, Tree};
 
@@ -22,7 +25,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What was given and has no effect. To be logged once.
     pub notices: Notices,
-    merged: Merged,
+    pub(crate) merged: Merged,
+    pub(crate) sections: Sections,
 }
 
 /// Without values: they may be secret.
@@ -38,8 +42,7 @@ impl fmt::Debug for Loaded {
 impl Loaded {
     /// Returns the modules' sections by name, each with its keys of effect.
     pub fn sections(&self) -> impl Iterator<Item = (&str, &serde_json::Value)> {
-        let modules = self.merged.get("modules").and_then(serde_json::Value::as_object);
-        modules.into_iter().flatten().map(|(name, section)| (name.as_str(), section))
+        of_modules(&self.merged)
     }
 
     /// Returns the value of a key, dotted, that was given.
@@ -70,19 +73,20 @@ pub fn read_file(path: &Path) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// Checks the file's `text`, lays the environment's overrides over it, and reports everything that
-/// is wrong at once. Pure: the outside world is given.
+/// Checks the file's `text`, lays the environment's overrides over it, lets the modules of `catalog`
+/// check their sections, and reports everything that is wrong at once. Pure: the outside world is
+/// given.
 ///
 /// # Errors
 ///
 /// When anything is wrong.
 pub fn load(
     process: Process,
-    modules: &[ModuleKeys],
+    catalog: &Catalog,
     file: Option<(&str, &str)>,
     variables: &BTreeMap<String, String>,
 ) -> Result<Loaded, ConfigError> {
-    let keys = Keys::new(process, modules);
+    let keys = Keys::new(process, &ModuleKeys::of_catalog(catalog));
     let mut problems = Vec::new();
     let mut notices = Notices::default();
     let mut layers: Vec<Given> = Vec::new();
@@ -113,8 +117,9 @@ pub fn load(
     let merged = merge(layers).map_err(|error| Problem::new(None, "", error.to_string()))?;
     check_head(process, &merged, &mut problems);
     let settings = Settings::read(process, &merged, &mut problems);
+    let sections = read_sections(catalog, &merged, &mut problems);
     if problems.is_empty() {
-        Ok(Loaded { settings, notices, merged })
+        Ok(Loaded { settings, notices, merged, sections })
     } else {
         Err(ConfigError::new(problems))
     }

@@ -1,26 +1,18 @@
-//! From an accepted configuration to what a node is launched with.
+//! From merged values to what a node is launched with.
 
 use beehive::section::{decode, parse};
-use beehive::{LaunchError, ModuleConfig, Problems, RestartPolicy, Section, Sections};
+use beehive::{Catalog, LaunchError, ModuleConfig, Problems, RestartPolicy, Section, Sections};
 use serde_json::Value;
 
+use crate::layers::Merged;
 use crate::load::Loaded;
-use crate::problem::ConfigError;
+use crate::problem::{ConfigError, Problem};
 
 impl Loaded {
     /// Returns the modules' sections as a node takes them.
-    ///
-    /// # Errors
-    ///
-    /// When what every section may hold, such as `restart`, is wrong in one.
-    pub fn node_sections(&self) -> Result<Sections, ConfigError> {
-        let mut problems = Problems::new();
-        let sections = self.sections().map(|(name, body)| {
-            let path = format!("modules.{name}");
-            (name.to_owned(), section(body, &path, &mut problems))
-        });
-        let sections: Sections = sections.collect();
-        if problems.is_empty() { Ok(sections) } else { Err(self.locate(&problems)) }
+    #[must_use]
+    pub fn node_sections(&self) -> Sections {
+        self.sections.clone()
     }
 
     /// Reads the section of a module that the process itself reads as well. One that is not there
@@ -37,9 +29,7 @@ impl Loaded {
     /// Says of each problem where its value was given.
     #[must_use]
     pub fn locate(&self, problems: &Problems) -> ConfigError {
-        ConfigError::new(
-            problems.iter().map(|problem| self.problem(&problem.path, &problem.message)).collect(),
-        )
+        ConfigError::new(locate(&self.merged, problems))
     }
 
     /// Says of each problem of a launch where its value was given.
@@ -53,6 +43,31 @@ impl Loaded {
 #[must_use]
 pub fn is_enabled(sections: &Sections, name: &str) -> bool {
     sections.get(name).and_then(|section| section.enable).unwrap_or(true)
+}
+
+/// Reads the modules' sections and lets the catalog check them.
+pub(crate) fn read_sections(catalog: &Catalog, merged: &Merged, problems: &mut Vec<Problem>) -> Sections {
+    let mut found = Problems::new();
+    let sections: Sections = of_modules(merged)
+        .map(|(name, body)| (name.to_owned(), section(body, &format!("modules.{name}"), &mut found)))
+        .collect();
+    found.extend(catalog.check(&sections));
+    problems.extend(locate(merged, &found));
+    sections
+}
+
+/// Returns what stands below `modules`.
+pub(crate) fn of_modules(merged: &Merged) -> impl Iterator<Item = (&str, &Value)> {
+    let modules = merged.get("modules").and_then(Value::as_object);
+    modules.into_iter().flatten().map(|(name, section)| (name.as_str(), section))
+}
+
+fn locate(merged: &Merged, problems: &Problems) -> Vec<Problem> {
+    let located = problems.iter().map(|problem| {
+        let origin = merged.origin(&problem.path).cloned();
+        Problem::new(origin, &problem.path, &problem.message)
+    });
+    located.collect()
 }
 
 fn section(body: &Value, path: &str, problems: &mut Problems) -> Section {

@@ -10,7 +10,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::Process;
 use crate::args::ProcessArgs;
 use crate::environment::environment;
-use crate::keys::ModuleKeys;
 use crate::load::{Loaded, load, read_file};
 use crate::logging::start_logging;
 use crate::problem::ConfigError;
@@ -50,8 +49,7 @@ pub fn start(process: Process, args: &ProcessArgs, catalog: &Catalog) -> Result<
     let path = args.config.clone().unwrap_or_else(|| PathBuf::from(process.default_file()));
     let text = read_file(&path)?;
     let name = path.display().to_string();
-    let keys = ModuleKeys::of_catalog(catalog);
-    let loaded = load(process, &keys, Some((&name, &text)), &environment()?)?;
+    let loaded = load(process, catalog, Some((&name, &text)), &environment()?)?;
     start_logging(args.log_level(Some(&loaded.settings)), loaded.settings.log_format);
     if !loaded.notices.is_empty() {
         tracing::warn!(file = name, "{}", loaded.notices);

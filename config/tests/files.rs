@@ -2,30 +2,125 @@
 
 use std::collections::BTreeMap;
 
-use node_config::{ConfigError, Loaded, LogLevel, ModuleKeys, Process, load};
+use beehive::{BuildError, Catalog, Group, Module, ModuleConfig, ModuleName, Problems, Wiring};
+use node_config::{ConfigError, Loaded, LogLevel, Process, load};
 use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
 
-fn modules(process: Process) -> Vec<ModuleKeys> {
-    let module = |section: &str, fields: &[&str]| ModuleKeys {
-        section: section.to_owned(),
-        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
-    };
-    match process {
-        Process::EdgeCore => vec![
-            module("edgeHub", &["heartbeat", "tlsCaFile", "websocket.enable", "websocket.server"]),
-            module("edged", &["hostnameOverride", "nodeLabels", "tailoredKubeletConfig.maxPods"]),
-            module("thermostat", &["sensor", "target", "curve.points"]),
-        ],
-        Process::CloudCore => {
-            vec![module("cloudHub", &["nodeLimit", "websocket.port"]), module("edgeController", &[])]
+/// A module that is there for its section.
+macro_rules! module {
+    ($module:ident, $section:literal, $config:ty) => {
+        struct $module;
+
+        impl Module for $module {
+            const NAME: ModuleName = ModuleName::new($section);
+            const GROUP: Group = Group::new("tests");
+            const SECTION: &'static str = $section;
+            type Config = $config;
+            type Ports = ();
+
+            fn build(_: $config, (): ()) -> Result<Self, BuildError> {
+                Err(BuildError::new("it is only looked at"))
+            }
+
+            fn wire(_: &mut Wiring<Self>) {}
         }
+    };
+}
+
+module!(EdgeHub, "edgeHub", HubConfig);
+module!(Edged, "edged", EdgedConfig);
+module!(Thermostat, "thermostat", ThermostatConfig);
+module!(CloudHub, "cloudHub", CloudConfig);
+module!(EdgeController, "edgeController", ());
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct HubConfig {
+    heartbeat: Option<u32>,
+    tls_ca_file: Value,
+    websocket: WebSocketConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WebSocketConfig {
+    enable: Value,
+    server: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EdgedConfig {
+    hostname_override: Value,
+    node_labels: Value,
+    tailored_kubelet_config: KubeletConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct KubeletConfig {
+    max_pods: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ThermostatConfig {
+    sensor: Value,
+    target: Option<f64>,
+    curve: CurveConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CurveConfig {
+    points: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct CloudConfig {
+    node_limit: Value,
+    websocket: PortConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PortConfig {
+    port: Value,
+}
+
+impl ModuleConfig for EdgedConfig {}
+impl ModuleConfig for CloudConfig {}
+
+impl ModuleConfig for HubConfig {
+    fn validate(&self, problems: &mut Problems) {
+        if self.heartbeat == Some(0) {
+            problems.push("heartbeat", "must be at least one second");
+        }
+    }
+}
+
+impl ModuleConfig for ThermostatConfig {
+    fn validate(&self, problems: &mut Problems) {
+        if self.target.is_some_and(|target| target > 30.0) {
+            problems.push("target", "is hotter than anyone likes");
+        }
+    }
+}
+
+fn catalog(process: Process) -> Catalog {
+    match process {
+        Process::EdgeCore => Catalog::new().with::<EdgeHub>(()).with::<Edged>(()).with::<Thermostat>(()),
+        Process::CloudCore => Catalog::new().with::<CloudHub>(()).with::<EdgeController>(()),
     }
 }
 
 fn read(process: Process, text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
     let variables: BTreeMap<String, String> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    load(process, &modules(process), Some(("test.yaml", text)), &variables)
+    load(process, &catalog(process), Some(("test.yaml", text)), &variables)
 }
 
 fn accepted(process: Process, text: &str, variables: &[(&str, &str)]) -> Loaded {
@@ -109,6 +204,43 @@ log: {level: loud}
 }
 
 #[test]
+fn what_a_module_finds_wrong_in_its_section_is_told_beside_unknown_keys() {
+    let text = "modules:
+  thermostat:
+    mailbox: 0
+    restart: {when: never, bakoff: 1s..2s}
+    target: hot
+    curve: {point: 1}
+  edgeHub:
+    hartbeat: 15
+    heartbeat: 0
+  edged:
+    hostnameOveride: a
+  eventBus: {mqttMode: -1}
+log: {format: xml}
+";
+    assert_eq!(
+        problems(Process::EdgeCore, text, &[("BEEHIVE_MODULES_THERMOSTAT_TARGET", "99")]),
+        [
+            "test.yaml:3: modules.thermostat.mailbox: a mailbox has room for at least one message",
+            "test.yaml:4: modules.thermostat.restart.bakoff: no such key; \
+             did you mean modules.thermostat.restart.backoff?",
+            "test.yaml:6: modules.thermostat.curve.point: no such key; \
+             did you mean modules.thermostat.curve.points?",
+            "test.yaml:8: modules.edgeHub.hartbeat: no such key; did you mean modules.edgeHub.heartbeat?",
+            "test.yaml:9: modules.edgeHub.heartbeat: must be at least one second",
+            "test.yaml:11: modules.edged.hostnameOveride: no such key; \
+             did you mean modules.edged.hostnameOverride?",
+            "test.yaml:13: log.format: must be text or json",
+            "environment variable BEEHIVE_MODULES_THERMOSTAT_TARGET: modules.thermostat.target: \
+             is hotter than anyone likes",
+        ]
+    );
+    let disabled = "modules: {thermostat: {enable: false, target: 99}}";
+    accepted(Process::EdgeCore, disabled, &[]);
+}
+
+#[test]
 fn keys_match_without_regard_to_case_as_in_kubeedge() {
     let loaded = accepted(Process::EdgeCore, "Modules: {EDGEHUB: {HeartBeat: 3}}", &[]);
     assert_eq!(loaded.get("modules.edgeHub.heartbeat"), Some(&3.into()));
@@ -169,7 +301,7 @@ fn a_module_decides_what_stands_below_its_own_keys() {
 fn the_shipped_files_are_for_their_process_and_all_of_a_full_one_is_known() {
     for process in [Process::CloudCore, Process::EdgeCore] {
         for text in [process.default_config(), process.minimal_config()] {
-            let error = load(process, &[], Some(("shipped", text)), &BTreeMap::new()).err();
+            let error = load(process, &Catalog::new(), Some(("shipped", text)), &BTreeMap::new()).err();
             let unknown: Vec<String> = error
                 .iter()
                 .flat_map(ConfigError::problems)

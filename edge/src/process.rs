@@ -37,10 +37,10 @@ pub fn main_with(catalog: impl Fn(EdgePorts) -> Catalog) -> ExitCode {
 
 async fn run(args: &Args, catalog: impl Fn(EdgePorts) -> Catalog) -> Result<Ending, StartError> {
     let loaded = node_config::start(Process::EdgeCore, &args.process, &catalog(inert()))?;
-    let sections = loaded.node_sections()?;
+    let sections = loaded.node_sections();
     let edged = loaded.module::<EdgedConfig>(&sections, "edged")?;
-    let hub = loaded.module::<EdgeHubConfig>(&sections, "edgeHub")?;
-    let hub = is_enabled(&sections, "edgeHub").then_some(hub);
+    let has_link = is_enabled(&sections, "edgeHub");
+    let hub = has_link.then(|| loaded.module::<EdgeHubConfig>(&sections, "edgeHub")).transpose()?;
     let preparing = async {
         let (ports, name) = prepare(&loaded, &edged).await?;
         let enrolment = enrol(hub.as_ref(), &name).await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use beehive::{LaunchError, Node, NodeOptions};
 use edgecore::{EdgePorts, runtime};
 use edged::config::EdgedConfig;
-use node_config::{ConfigError, Loaded, ModuleKeys, Process};
+use node_config::{ConfigError, Loaded, Process};
 use serde_json::json;
 use store_sled::OpenError;
 use wire::MemoryNetwork;
@@ -52,7 +52,7 @@ pub(crate) async fn start(
 ) -> Result<Node, EdgeError> {
     let hub = edgehub::Ports { dialer: Arc::new(network.clone()) };
     let loaded = configure(plan, directory)?;
-    let sections = loaded.node_sections()?;
+    let sections = loaded.node_sections();
     let config = loaded.module::<EdgedConfig>(&sections, "edged")?;
     let store = edgecore::open_store(&directory.join("store"))?;
     let edged = runtime::edged_ports(&config).await?;
@@ -79,6 +79,6 @@ fn configure(plan: &EdgePlan, directory: &Path) -> Result<Loaded, ConfigError> {
             },
         },
     });
-    let keys = ModuleKeys::of_catalog(&edgecore::inert_catalog());
-    node_config::load(Process::EdgeCore, &keys, Some(("keadm up", &text.to_string())), &BTreeMap::new())
+    let catalog = edgecore::inert_catalog();
+    node_config::load(Process::EdgeCore, &catalog, Some(("keadm up", &text.to_string())), &BTreeMap::new())
 }

@@ -12,12 +12,23 @@ use crate::problem::{Problems, join};
 /// How many wrong values are looked for; a file with more is not worth more lines.
 const FAILURES_MAX: usize = 64;
 
-pub(super) fn decode<C: DeserializeOwned>(value: &Value, path: &str) -> Result<C, Problems> {
+/// What became of a value.
+pub(super) struct Repaired<C> {
+    /// What it decodes to without what is wrong in it; none where something made up had to take its
+    /// place.
+    pub(super) config: Option<C>,
+    /// What is wrong in it, sorted by path.
+    pub(super) problems: Problems,
+}
+
+pub(super) fn decode<C: DeserializeOwned>(value: &Value, path: &str) -> Repaired<C> {
     let mut value = match value {
         Value::Null => Value::Object(Map::new()),
         value => value.clone(),
     };
     let mut problems = Problems::new();
+    let mut config = None;
+    let mut is_made_up = false;
     for _ in 0..FAILURES_MAX {
         let (result, notes) = attempt::<C>(&value);
         for (steps, message) in &notes.unknown {
@@ -25,8 +36,10 @@ pub(super) fn decode<C: DeserializeOwned>(value: &Value, path: &str) -> Result<C
         }
         remove_all(&mut value, notes.unknown);
         let message = match result {
-            Ok(config) if problems.is_empty() => return Ok(config),
-            Ok(_) => break,
+            Ok(decoded) => {
+                config = (!is_made_up).then_some(decoded);
+                break;
+            }
             Err(message) => message,
         };
         let (steps, hint) = notes.failed.unwrap_or((Vec::new(), Hint::Any));
@@ -36,12 +49,14 @@ pub(super) fn decode<C: DeserializeOwned>(value: &Value, path: &str) -> Result<C
         if !lacks.is_some_and(|lacks| problems.iter().any(|problem| problem.path == lacks)) {
             problems.push(place, message.clone());
         }
-        if !set_aside::<C>(&mut value, &steps, &message, &hint) {
-            break;
+        match set_aside::<C>(&mut value, &steps, &message, &hint) {
+            Some(Aside::Removed) => {}
+            Some(Aside::Replaced) => is_made_up = true,
+            None => break,
         }
     }
     problems.sort();
-    Err(problems)
+    Repaired { config, problems }
 }
 
 fn attempt<C: DeserializeOwned>(value: &Value) -> (Result<C, String>, Notes) {
@@ -50,8 +65,21 @@ fn attempt<C: DeserializeOwned>(value: &Value) -> (Result<C, String>, Notes) {
     (result, notes.into_inner())
 }
 
-/// Makes decoding pass the place that failed. Returns whether it could.
-fn set_aside<C: DeserializeOwned>(value: &mut Value, steps: &[Step], message: &str, hint: &Hint) -> bool {
+/// How a value was set aside.
+enum Aside {
+    /// It is gone: its default holds.
+    Removed,
+    /// A made-up one stands in its place.
+    Replaced,
+}
+
+/// Makes decoding pass the place that failed. Returns how, if it could.
+fn set_aside<C: DeserializeOwned>(
+    value: &mut Value,
+    steps: &[Step],
+    message: &str,
+    hint: &Hint,
+) -> Option<Aside> {
     let mut candidates = vec![(steps.to_vec(), None)];
     match missing_field(message) {
         // A struct that lacks a field is given one of each kind in turn.
@@ -67,13 +95,14 @@ fn set_aside<C: DeserializeOwned>(value: &mut Value, steps: &[Step], message: &s
         }
     }
     for (at, stand_in) in candidates {
+        let aside = if stand_in.is_none() { Aside::Removed } else { Aside::Replaced };
         let mut candidate = value.clone();
         if replace(&mut candidate, &at, stand_in) && passes::<C>(&candidate, &at) {
             *value = candidate;
-            return true;
+            return Some(aside);
         }
     }
-    false
+    None
 }
 
 /// Returns whether decoding comes past a place that was changed.

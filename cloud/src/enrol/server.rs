@@ -21,6 +21,7 @@ use super::authority::{CsrProblem, EdgeAuthority, Subject};
 use super::secrets::Secrets;
 use super::token;
 use crate::accept::accept_all;
+use crate::linger::{LingerLimits, Lingering};
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 const CONNECTIONS_MAX: usize = 256;
@@ -67,6 +68,7 @@ async fn connection(
     desk: Desk,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
+    let stream = Lingering::new(stream, LingerLimits::default());
     let stream = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await??;
     let certificates = stream.get_ref().1.peer_certificates();
     // TLS has checked that it is of the authority and in force.

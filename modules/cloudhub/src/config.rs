@@ -11,7 +11,7 @@ use wire::link::{ListenOn, TlsFiles};
 /// The largest frame that a cloud accepts of an edge.
 const FRAME_BYTES_MAX: usize = 4 << 20;
 /// Connections that may be in their handshake at a time.
-const HANDSHAKES_MAX: usize = 64;
+const HANDSHAKES_MAX: usize = 256;
 /// The time that a connection's handshakes may take.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
