@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use beehive::{BuildError, Context, Failure, Group, Handler, Module, ModuleName, Wiring};
-use protocol::edge::{AskCloud, CloudError, GetError, GetObject, ListObjects, MetaError};
+use protocol::edge::{
+    AskCloud, CloudError, GetError, GetObject, GetToken, ListObjects, MetaError, TokenError,
+};
 use protocol::{Lease, NodeReply, NodeRequest, Object, ObjectKey, ResourceType, group};
 use serde_json::Value;
 
@@ -113,7 +115,7 @@ impl Module for Meta {
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
-        wiring.handles::<GetObject>().handles::<ListObjects>();
+        wiring.handles::<GetObject>().handles::<GetToken>().handles::<ListObjects>();
     }
 }
 
@@ -125,6 +127,16 @@ impl Handler<GetObject> for Meta {
     ) -> Result<Result<Object, GetError>, Failure> {
         let found = self.0.state().objects.get(&request.0).cloned();
         Ok(found.ok_or(GetError::NotFound(request.0)))
+    }
+}
+
+impl Handler<GetToken> for Meta {
+    async fn handle(
+        &mut self,
+        _: GetToken,
+        _: &mut Context<Self>,
+    ) -> Result<Result<Object, TokenError>, Failure> {
+        Ok(Err(TokenError::Unavailable(CloudError::Disconnected)))
     }
 }
 

@@ -41,7 +41,7 @@ use beehive::{
     Wiring,
 };
 use protocol::edge::{
-    AskCloud, GetObject, LinkUp, ListObjects, LogError, LogStream, ObjectChanged, ReadPodLog,
+    AskCloud, GetObject, GetToken, LinkUp, ListObjects, LogError, LogStream, ObjectChanged, ReadPodLog,
 };
 use protocol::{NodeName, group};
 
@@ -94,6 +94,7 @@ impl Module for Edged {
             .defers::<ReadPodLog>()
             .asks::<ListObjects>(group::META)
             .asks::<GetObject>(group::META)
+            .asks::<GetToken>(group::META)
             .may_ask::<AskCloud>(group::HUB);
     }
 

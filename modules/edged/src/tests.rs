@@ -252,6 +252,30 @@ fn a_missing_secret_holds_a_container_until_it_is_there() {
 }
 
 #[test]
+fn a_pod_waits_for_its_token_takes_an_old_one_and_gets_a_newer_one() {
+    run(async {
+        let world = World::new();
+        let edged = world.start().await;
+        let mut spec = one();
+        let token = json!({ "serviceAccountToken": { "path": "token", "expirationSeconds": 3607 } });
+        spec["volumes"] = json!([{ "name": "v", "projected": { "sources": [token] } }]);
+        tell(&edged, world.put_pod("a", "u1", spec, json!({}))).await;
+        pass(&edged, 10).await;
+        assert_eq!(world.container_ids().await.len(), 0);
+        world.outside.borrow_mut().token = Some(("old", "2000-01-01T00:00:00Z"));
+        pass(&edged, 60).await;
+        assert_eq!(world.container_ids().await.len(), 1);
+        let text = || world.files.volume("u1", "v").map(|files| files[0].content.clone());
+        assert_eq!(text().as_deref(), Some(&b"old"[..]));
+        world.outside.borrow_mut().token = Some(("new", "2100-01-01T00:00:00Z"));
+        pass(&edged, 180).await;
+        assert_eq!(text().as_deref(), Some(&b"new"[..]));
+        assert_eq!(world.container_ids().await.len(), 1, "nothing was started again");
+        edged.stop().await;
+    });
+}
+
+#[test]
 fn a_changed_config_map_reaches_its_volume() {
     run(async {
         let world = World::new();

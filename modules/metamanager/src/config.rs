@@ -11,11 +11,14 @@ use serde::Deserialize;
 pub struct MetaManagerConfig {
     /// Seconds to wait for the cloud's answer when an object is not held here.
     pub remote_query_timeout: u32,
+    /// How long after its end a service-account token is still given to pods while the cloud is away.
+    #[serde(with = "beehive::config::duration")]
+    pub token_grace_period: Duration,
 }
 
 impl Default for MetaManagerConfig {
     fn default() -> Self {
-        Self { remote_query_timeout: 60 }
+        Self { remote_query_timeout: 60, token_grace_period: Duration::from_secs(30 * 24 * 3600) }
     }
 }
 

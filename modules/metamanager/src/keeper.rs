@@ -2,12 +2,12 @@
 
 use beehive::{Bus, Context, Me, Responder};
 use protocol::edge::{MetaError, ObjectChanged};
-use protocol::{ChangeKind, ObjectChange};
+use protocol::{ChangeKind, ObjectChange, ResourceType};
 use store::{Batch, Commit, SharedStore};
 use tokio::sync::mpsc;
 
 use crate::layout::{self, OBJECTS};
-use crate::{MetaManager, NotKept};
+use crate::{MetaManager, NotKept, tokens};
 
 /// How many changes may wait for the disk and for the receivers of their publication.
 const WAITING_MAX: usize = 1024;
@@ -59,10 +59,23 @@ impl Keeper {
             ChangeKind::Insert | ChangeKind::Update => {
                 Batch::new().put(OBJECTS, key, layout::encode_record(&change.object))
             }
-            ChangeKind::Delete => Batch::new().remove(OBJECTS, key),
+            ChangeKind::Delete => self.removal(&change, Batch::new().remove(OBJECTS, key)),
         };
         place.send(Kept { commit: self.store.commit(batch), change, responder });
         true
+    }
+
+    /// Adds what goes with an object.
+    fn removal(&self, change: &ObjectChange, batch: Batch) -> Batch {
+        let uid = change.object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
+        let Some(uid) = uid.filter(|_| change.key.resource == ResourceType::POD) else { return batch };
+        match tokens::remove_of_pod(&*self.store, uid, &batch) {
+            Ok(removal) => removal,
+            Err(failed) => {
+                tracing::warn!(key = %change.key, %failed, "the tokens of a pod stay until the next start");
+                batch
+            }
+        }
     }
 }
 

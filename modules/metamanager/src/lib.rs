@@ -12,13 +12,15 @@ mod layout;
 mod load;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use beehive::{
     AskError, BuildError, Context, Defer, Failure, Group, Handler, Message, Module, ModuleName, Responder,
     Wiring,
 };
 use protocol::edge::{
-    AskCloud, CloudError, GetError, GetObject, KeepChange, ListHeld, ListObjects, MetaError, ObjectChanged,
+    AskCloud, CloudError, GetError, GetObject, GetToken, KeepChange, ListHeld, ListObjects, MetaError,
+    ObjectChanged,
 };
 use protocol::{
     ChangeKind, Held, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ResourceType, group,
@@ -30,6 +32,7 @@ use crate::fetches::{Answer, Fetches, Joined};
 use crate::holdings::{Holdings, Verdict};
 use crate::keeper::Keeper;
 use crate::layout::OBJECTS;
+use crate::tokens::TokenCame;
 
 /// The module.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct MetaManager {
     holdings: Holdings,
     fetches: Fetches,
     keeper: Keeper,
+    /// How many requests for tokens wait for the cloud.
+    asking: usize,
 }
 
 /// The cloud answered a query of this module.
@@ -61,19 +66,21 @@ impl Module for MetaManager {
 
     fn build(config: MetaManagerConfig, store: SharedStore) -> Result<Self, BuildError> {
         let keeper = Keeper::new(store.clone());
-        Ok(Self { config, store, holdings: Holdings::default(), fetches: Fetches::default(), keeper })
+        let (holdings, fetches) = (Holdings::default(), Fetches::default());
+        Ok(Self { config, store, holdings, fetches, keeper, asking: 0 })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
-        wiring.defers::<KeepChange>().defers::<GetObject>();
+        wiring.defers::<KeepChange>().defers::<GetObject>().defers::<GetToken>();
         wiring.handles::<ListHeld>().handles::<ListObjects>();
-        wiring.handles::<Fetched>().handles::<NotKept>();
+        wiring.handles::<Fetched>().handles::<TokenCame>().handles::<NotKept>();
         wiring.may_ask::<AskCloud>(group::HUB);
         wiring.publishes::<ObjectChanged>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.holdings = load::load(&*self.store).await.map_err(Failure::because)?;
+        tokens::sweep(&*self.store, &self.holdings.list()).await.map_err(Failure::because)?;
         tracing::info!(objects = self.holdings.len(), "read the inventory of the edge store");
         self.keeper.start(cx);
         Ok(())

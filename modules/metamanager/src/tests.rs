@@ -286,7 +286,7 @@ async fn a_store_of_a_newer_program_is_not_touched() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_cloud_that_does_not_answer_is_not_waited_for_for_ever() {
     let store: SharedStore = Arc::new(MemoryStore::new());
-    let config = MetaManagerConfig { remote_query_timeout: 5 };
+    let config = MetaManagerConfig { remote_query_timeout: 5, ..MetaManagerConfig::default() };
     let lost = Mutex::new(Vec::new());
     let probe = Probe::<MetaManager>::new(config, store)
         .serve_later::<AskCloud>(group::HUB, move |_, responder| {

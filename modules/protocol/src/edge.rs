@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::name::{Namespace, ObjectName, ResourceType};
 use crate::object::{Held, Object, ObjectChange, ObjectKey};
 use crate::request::{NodeReply, NodeRequest};
+use crate::status::ApiStatus;
 
 /// Says why the cloud gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +93,37 @@ pub enum GetError {
 #[derive(Debug, Clone, Message)]
 #[reply(Result<Object, GetError>)]
 pub struct GetObject(pub ObjectKey);
+
+/// Says why a service account's token could not be had.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TokenError {
+    /// The API refused.
+    #[error("{0}")]
+    Refused(ApiStatus),
+    /// None is held here that may be given, and the cloud cannot be asked.
+    #[error("{0}")]
+    Unavailable(CloudError),
+    /// The cloud's answer holds none.
+    #[error("the cloud's answer is no token")]
+    NoToken,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] MetaError),
+}
+
+/// Has a token of a service account, for a pod of this node: the one that is held here until it is time to
+/// renew it, or a new one of the cloud, or, while the cloud is away, an old one; served by the metadata
+/// manager. The reply is the filled `TokenRequest`.
+#[derive(Debug, Clone, Message)]
+#[reply(Result<Object, TokenError>)]
+pub struct GetToken {
+    /// The service account's namespace.
+    pub namespace: Namespace,
+    /// The service account.
+    pub account: ObjectName,
+    /// The `TokenRequest`, bound to the pod.
+    pub request: Object,
+}
 
 /// Lists the objects of one type that the node holds; served by the metadata manager.
 #[derive(Debug, Clone, Message)]

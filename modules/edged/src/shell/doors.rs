@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use beehive::Bus;
 use bytes::Bytes;
-use protocol::edge::{AskCloud, CloudError, GetError, GetObject, ListObjects};
+use protocol::edge::{AskCloud, CloudError, GetError, GetObject, GetToken, ListObjects};
 use protocol::{ApiStatus, NodeReply, NodeRequest, Object, ObjectKey, ResourceType, group};
 
 /// How long the cloud may take to answer.
@@ -69,6 +69,15 @@ impl Doors {
             Ok(Err(GetError::NotFound(_))) => Err(Absent::NotFound),
             Ok(Err(error)) => Err(Absent::Unknown(error.to_string())),
             Err(error) => Err(Absent::Unknown(error.to_string())),
+        }
+    }
+
+    /// Has a service account's token. Returns the filled request.
+    pub(crate) async fn token(&self, wanted: GetToken) -> Result<Object, String> {
+        match self.bus.to(group::META).ask(wanted).within(STORE_WITHIN).await {
+            Ok(Ok(filled)) => Ok(filled),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 

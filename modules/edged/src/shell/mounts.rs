@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::{NodeReply, NodeRequest, Object, ObjectName};
+use protocol::edge::GetToken;
+use protocol::{Object, ObjectName};
 use serde_json::{Value, json};
 
 use crate::data::{self, Data, DataRef, DataSet, Fetched};
@@ -127,6 +128,8 @@ async fn tokens(shared: &Shared, slot: &Slot, pod: &Pod) -> TokenSet {
 
 /// The longest that a token is used before it is renewed, whatever its life.
 const TOKEN_USE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The shortest: without the cloud a token may be old, and is asked for again from time to time.
+const TOKEN_USE_MIN: Duration = Duration::from_secs(60);
 
 async fn token(shared: &Shared, pod: &Pod, at: &TokenRef) -> Result<Token, String> {
     let account = match pod.spec.service_account_name.as_str() {
@@ -146,15 +149,12 @@ async fn token(shared: &Shared, pod: &Pod, at: &TokenRef) -> Result<Token, Strin
             },
         },
     });
-    let request = NodeRequest::Token {
+    let wanted = GetToken {
         namespace: pod.namespace.clone(),
         account: ObjectName::parse(account).map_err(|error| error.to_string())?,
         request: Object::from_value(&request).map_err(|error| error.to_string())?,
     };
-    let reply = shared.doors.cloud(request).await.map_err(|error| error.to_string())?;
-    let NodeReply::Object(object) = reply else {
-        return Err("the cloud's answer is no token".to_owned());
-    };
+    let object = shared.doors.token(wanted).await?;
     let answer = object.value().map_err(|error| error.to_string())?;
     let text = answer.pointer("/status/token").and_then(Value::as_str).unwrap_or_default();
     if text.is_empty() {
@@ -165,7 +165,7 @@ async fn token(shared: &Shared, pod: &Pod, at: &TokenRef) -> Result<Token, Strin
     let life = expires
         .and_then(parse_rfc3339)
         .map_or(Duration::from_secs(at.lifetime_s), |expires| since(expires, now));
-    Ok(Token { text: text.to_owned(), renew_at: now + (life * 4 / 5).min(TOKEN_USE_MAX) })
+    Ok(Token { text: text.to_owned(), renew_at: now + (life * 4 / 5).clamp(TOKEN_USE_MIN, TOKEN_USE_MAX) })
 }
 
 /// Makes the mounts of a container.

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 
 use beehive::{Clock, NodeOptions, Probe};
 use protocol::edge::{
-    AskCloud, CloudError, GetError, GetObject, LinkUp, ListObjects, MetaError, ObjectChanged,
+    AskCloud, CloudError, GetError, GetObject, GetToken, LinkUp, ListObjects, MetaError, ObjectChanged,
+    TokenError,
 };
 use protocol::{
     ApiStatus, ChangeKind, Lease, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ResourceType,
@@ -43,6 +44,8 @@ pub(super) struct Outside {
     pub(super) api: BTreeMap<String, Object>,
     /// What the node's store has.
     pub(super) store: BTreeMap<ObjectKey, Object>,
+    /// The token of every service account, and when its time is over; none if it cannot be had.
+    pub(super) token: Option<(&'static str, &'static str)>,
     /// Whether the store fails.
     pub(super) store_is_broken: bool,
     /// Whether the cloud answers.
@@ -190,8 +193,8 @@ impl World {
         };
         let options =
             NodeOptions { clock: Arc::new(TestClock(Arc::clone(&self.clock))), ..NodeOptions::default() };
-        let (cloud, list, get) =
-            (Rc::clone(&self.outside), Rc::clone(&self.outside), Rc::clone(&self.outside));
+        let (cloud, list) = (Rc::clone(&self.outside), Rc::clone(&self.outside));
+        let (get, tokens) = (Rc::clone(&self.outside), Rc::clone(&self.outside));
         Probe::<Edged>::new(self.config.clone(), ports)
             .options(options)
             .serve::<AskCloud>(group::HUB, move |ask| cloud.borrow_mut().serve(ask.0))
@@ -202,6 +205,14 @@ impl World {
                 }
                 let of_type = outside.store.iter().filter(|(key, _)| key.resource == ask.0);
                 Ok(of_type.map(|(_, object)| object.clone()).collect())
+            })
+            .serve::<GetToken>(group::META, move |ask| {
+                let Some((token, ends)) = tokens.borrow().token else {
+                    return Err(TokenError::Unavailable(CloudError::Disconnected));
+                };
+                let mut filled = ask.request.value().expect("JSON");
+                filled["status"] = json!({ "token": token, "expirationTimestamp": ends });
+                Ok(Object::from_value(&filled).expect("an object"))
             })
             .serve::<GetObject>(group::META, move |ask| {
                 let outside = get.borrow();
