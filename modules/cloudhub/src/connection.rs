@@ -9,13 +9,20 @@ use protocol::{Held, NodeName};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use wire::Codec;
-use wire::codec::{CloudFrame, EdgeFrame, NATIVE_VERSION};
+use wire::codec::{CloudFrame, EdgeFrame, Features, NATIVE_VERSION};
 use wire::link::{Link, LinkError};
 
 use crate::config::HANDSHAKE_TIMEOUT;
 use crate::queue::Queue;
 use crate::session::{Session, Settings};
 use crate::{CloudHub, Ended, Ready};
+
+/// What a node said of itself.
+#[derive(Debug, Default)]
+struct Introduction {
+    held: Option<Vec<Held>>,
+    features: Features,
+}
 
 /// Whether a connection becomes the node's session.
 #[derive(Debug)]
@@ -56,7 +63,7 @@ impl Connection {
     ) {
         let (me, connection, node) = (self.me.clone(), self.number, self.node.clone());
         match self.greet(admitted).await {
-            Ok((session, held)) => self.run(session, held, fence).await,
+            Ok((session, hello)) => self.run(session, hello, fence).await,
             Err(error) => tracing::warn!(%node, %error, "a connection was not admitted"),
         }
         if let Err(error) = me.send(Ended { connection, node }).await {
@@ -67,19 +74,20 @@ impl Connection {
     async fn greet(
         &mut self,
         admitted: oneshot::Receiver<Admission>,
-    ) -> Result<(u64, Option<Vec<Held>>), LinkError> {
-        let held = match self.codec {
-            Codec::KubeEdge => None,
+    ) -> Result<(u64, Introduction), LinkError> {
+        let hello = match self.codec {
+            Codec::KubeEdge => Introduction::default(),
             Codec::Native => match timeout(HANDSHAKE_TIMEOUT, self.hello()).await {
-                Ok(held) => held?,
+                Ok(hello) => hello?,
                 Err(_) => return Err(LinkError::HandshakeTimeout(HANDSHAKE_TIMEOUT)),
             },
         };
         self.me.send(Ready { connection: self.number }).await.map_err(|_| LinkError::Closed)?;
         match admitted.await.map_err(|_| LinkError::Closed)? {
             Admission::Session(session) => {
-                self.tell(CloudFrame::Welcome { version: NATIVE_VERSION, session }).await?;
-                Ok((session, held))
+                let features = hello.features;
+                self.tell(CloudFrame::Welcome { version: NATIVE_VERSION, session, features }).await?;
+                Ok((session, hello))
             }
             Admission::Refused(reason) => {
                 self.tell(CloudFrame::Goodbye(reason.clone())).await?;
@@ -88,14 +96,16 @@ impl Connection {
         }
     }
 
-    async fn hello(&mut self) -> Result<Option<Vec<Held>>, LinkError> {
+    async fn hello(&mut self) -> Result<Introduction, LinkError> {
         let frame = self.link.reader.next().await?;
         match self.codec.decode_edge(&frame) {
             Ok(EdgeFrame::Hello(hello)) if hello.node != self.node.as_str() => {
                 let claimed = hello.node;
                 Err(LinkError::Handshake(format!("the hello is of another node, {claimed}")))
             }
-            Ok(EdgeFrame::Hello(hello)) => Ok(hello.held),
+            Ok(EdgeFrame::Hello(hello)) => {
+                Ok(Introduction { held: hello.held, features: hello.features.shared_with(Features::ALL) })
+            }
             Ok(_) => Err(LinkError::Handshake("the first frame is no hello".to_owned())),
             Err(error) => Err(LinkError::Handshake(error.to_string())),
         }
@@ -109,13 +119,15 @@ impl Connection {
         }
     }
 
-    async fn run(self, session: u64, held: Option<Vec<Held>>, fence: oneshot::Receiver<()>) {
+    async fn run(self, session: u64, hello: Introduction, fence: oneshot::Receiver<()>) {
+        let Introduction { held, features } = hello;
         let Self { node, codec, bus, link, queue, .. } = self;
         tracing::info!(%node, session, ?codec, "a node connected");
         let connected = announce(&bus, NodeConnected { node: node.clone(), session, held });
         let settings = Settings {
             node: node.clone(),
             codec,
+            features,
             silence_max: self.silence_max,
             write_timeout: self.write_timeout,
             started: self.clock.since + self.clock.since.elapsed(),

@@ -24,11 +24,12 @@ const KUBEEDGE: OutboxLimits = OutboxLimits {
     retry: (Duration::from_secs(1), Duration::from_secs(60)),
 };
 
-/// A native peer refuses what it cannot keep, so that a repetition is only a last resort.
+/// A native peer refuses what it cannot keep, and a slow link needs its time: a repetition is only a
+/// last resort.
 const NATIVE: OutboxLimits = OutboxLimits {
     keys_max: KEYS_MAX,
     window: WINDOW,
-    resend_after: Duration::from_secs(45),
+    resend_after: Duration::from_secs(600),
     resends_max: 1,
     retry: (Duration::from_millis(500), Duration::from_secs(30)),
 };
@@ -63,8 +64,13 @@ impl Queue {
         self.0.filled.notified().await;
     }
 
-    pub(crate) fn next(&self, now: Duration, id: impl FnOnce() -> MessageId) -> Option<ToSend<ObjectChange>> {
-        self.0.outbox.borrow_mut().next(now, id)
+    pub(crate) fn next(
+        &self,
+        now: Duration,
+        fits: impl Fn(&ObjectChange) -> bool,
+        id: impl FnOnce() -> MessageId,
+    ) -> Option<ToSend<ObjectChange>> {
+        self.0.outbox.borrow_mut().next(now, fits, id)
     }
 
     pub(crate) fn acknowledge(&self, id: &MessageId) -> bool {

@@ -14,7 +14,7 @@ use protocol::cloud::{EndSession, NodeConnected, NodeDisconnected, SendRefused, 
 use protocol::{
     ChangeKind, Held, NodeName, NodeReply, NodeRequest, Object, ObjectChange, ResourceType, group,
 };
-use wire::codec::{CloudFrame, EdgeFrame, Hello, NATIVE_VERSION};
+use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
 use wire::link::{
     Accepted, DialTo, Dialer, Frame, Identity, Incoming, Link, LinkError, ListenOn, Listener, TlsFiles,
 };
@@ -86,7 +86,9 @@ impl Edge {
     }
 
     async fn say_hello(&mut self, name: &str, held: Option<Vec<Held>>) {
-        let hello = Hello { version: NATIVE_VERSION, node: name.to_owned(), instance: [1; 16], held };
+        let features = Features::ALL;
+        let hello =
+            Hello { version: NATIVE_VERSION, node: name.to_owned(), instance: [1; 16], held, features };
         self.say(EdgeFrame::Hello(hello)).await;
     }
 
@@ -349,31 +351,36 @@ async fn a_node_has_a_bounded_number_of_requests_served_at_a_time() {
         })
         .start()
         .await;
-    let Edge { link: Link { mut reader, mut writer }, .. } = edges.connect("edge-1").await;
-    let sending = async move {
-        for number in 0..200 {
+    let Edge { link: Link { mut reader, writer }, .. } = edges.connect("edge-1").await;
+    let writer = tokio::sync::Mutex::new(writer);
+    let say = async |frame| {
+        let frame = Codec::Native.encode_edge(frame).expect("a frame");
+        writer.lock().await.send(frame).await.expect("the link is up");
+    };
+    let sending = async {
+        for number in 0..2000 {
             let id = MessageId::new(&number.to_string());
             let up = Envelope { id, timestamp_ms: 0, body: query("a") };
-            let frame = Codec::Native.encode_edge(EdgeFrame::Up(up)).expect("a frame");
-            writer.send(frame).await.expect("the link is up");
+            say(EdgeFrame::Up(up)).await;
         }
-        writer
     };
     let mut sending = std::pin::pin!(sending);
     assert!(sending.as_mut().now_or_never().is_none());
     let idle = async { probe.settle().await };
     tokio::select! {
         biased;
-        _writer = &mut sending => panic!("the hub took more than it may"),
+        () = &mut sending => panic!("the hub took more than it may"),
         () = idle => {}
     }
     assert_eq!(probe.asked::<ServeNode>().len(), 16);
     let mut answered = 0;
     let answering = async {
-        while answered < 200 {
+        while answered < 2000 {
             let frame = reader.next().await.expect("the link is up");
-            if let Ok(CloudFrame::Down(_)) = Codec::Native.decode_cloud(&frame) {
-                answered += 1;
+            match Codec::Native.decode_cloud(&frame) {
+                Ok(CloudFrame::Down(_)) => answered += 1,
+                Ok(CloudFrame::Ping(number)) => say(EdgeFrame::Pong(number)).await,
+                other => panic!("an answer or a ping: {other:?}"),
             }
         }
     };
@@ -391,7 +398,7 @@ async fn a_node_has_a_bounded_number_of_requests_served_at_a_time() {
         () = async { tokio::join!(sending, answering); } => {}
         () = serve_all => {}
     }
-    assert_eq!(answered, 200);
+    assert_eq!(answered, 2000);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -19,18 +19,20 @@ use beehive::{
 };
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld};
 use protocol::{NodeName, NodeReply, group};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::backoff::Backoff;
 use crate::connect::{Clock, Connection};
-use crate::pending::Ask;
+use crate::pending::{Ask, Asks};
 
 pub use crate::config::{CodecChoice, EdgeHubConfig, Token, WebSocketConfig};
 pub use crate::ports::Ports;
 
-/// Requests that may wait for the session to take them.
+/// Requests that may wait for the session to take them; those for the node's lease have their own
+/// places.
 const ASKS_MAX: usize = 256;
+const URGENT_MAX: usize = 8;
 /// The pause before a dial after the first failure, and the longest one.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// A session that lasted this long was a good one: the next pause is short again.
@@ -45,7 +47,7 @@ struct Connect;
 /// A session began and takes requests.
 #[derive(Debug, Message)]
 struct Established {
-    asks: mpsc::Sender<Ask>,
+    asks: Asks,
 }
 
 /// A session ended, or did not come to be.
@@ -61,7 +63,7 @@ pub struct EdgeHub {
     ports: Ports,
     backoff: Backoff,
     instance: [u8; 16],
-    asks: Option<mpsc::Sender<Ask>>,
+    asks: Option<Asks>,
     ended: Option<oneshot::Receiver<()>>,
 }
 
@@ -102,7 +104,7 @@ impl Module for EdgeHub {
 impl EdgeHub {
     fn connect(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         let node = NodeName::parse(cx.node()).map_err(Failure::because)?;
-        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let (asks, asked) = Asks::new(URGENT_MAX, ASKS_MAX);
         let (ended, has_ended) = oneshot::channel();
         self.ended = Some(has_ended);
         let mut seed = [0; 8];
@@ -160,16 +162,9 @@ impl Defer<AskCloud> for EdgeHub {
         responder: Responder<Result<NodeReply, CloudError>>,
         _: &mut Context<Self>,
     ) -> Result<(), Failure> {
-        let Some(asks) = &self.asks else {
-            responder.reply(Err(CloudError::Disconnected));
-            return Ok(());
-        };
-        match asks.try_send(Ask { request, responder }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(ask)) => ask.responder.reply(Err(CloudError::Overloaded)),
-            Err(mpsc::error::TrySendError::Closed(ask)) => {
-                ask.responder.reply(Err(CloudError::Disconnected));
-            }
+        match &self.asks {
+            Some(asks) => asks.send(Ask { request, responder }),
+            None => responder.reply(Err(CloudError::Disconnected)),
         }
         Ok(())
     }

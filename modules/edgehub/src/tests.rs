@@ -13,7 +13,7 @@ use protocol::{
     ChangeKind, Held, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ObjectName, ResourceType,
     group,
 };
-use wire::codec::{CloudFrame, EdgeFrame, Hello, NATIVE_VERSION};
+use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
 use wire::link::{Frame, Incoming, Link, LinkError, ListenOn, Listener, TlsFiles};
 use wire::{Codec, Downlink, Envelope, MemoryNetwork, MessageId, ReplyShape, ReplyTo, ResourcePath, Uplink};
 
@@ -61,7 +61,7 @@ impl Cloud {
     async fn welcome(&mut self) -> (Peer, Hello) {
         let mut peer = self.accept().await;
         let EdgeFrame::Hello(hello) = peer.hear().await else { panic!("the hello comes first") };
-        peer.say(CloudFrame::Welcome { version: NATIVE_VERSION, session: 1 }).await;
+        peer.say(CloudFrame::Welcome { version: NATIVE_VERSION, session: 1, features: Features::ALL }).await;
         (peer, hello)
     }
 }
@@ -177,7 +177,7 @@ async fn the_hello_says_what_the_node_holds_and_the_link_is_up_after_the_welcome
     assert_eq!((hello.node.as_str(), hello.held), ("probe", Some(vec![held])));
     probe.settle().await;
     assert!(probe.published::<LinkUp>().is_empty());
-    peer.say(CloudFrame::Welcome { version: NATIVE_VERSION, session: 1 }).await;
+    peer.say(CloudFrame::Welcome { version: NATIVE_VERSION, session: 1, features: Features::ALL }).await;
     probe.settle().await;
     assert_eq!(probe.published::<LinkUp>().len(), 1);
     probe.stop().await;

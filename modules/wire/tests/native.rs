@@ -6,7 +6,7 @@ use protocol::{
     ApiStatus, ChangeKind, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectChange,
     ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
 };
-use wire::codec::{CloudFrame, DecodeError, EdgeFrame, Hello};
+use wire::codec::{CloudFrame, DecodeError, EdgeFrame, Features, Hello, Part};
 use wire::link::Frame;
 use wire::{AckRoute, Codec, Downlink, Envelope, MessageId, ReplyShape, ReplyTo, ResourcePath, Uplink};
 
@@ -102,6 +102,14 @@ fn uplink() -> impl Strategy<Value = Uplink> {
     ]
 }
 
+fn part() -> impl Strategy<Value = Part> {
+    (0_u8..4, any::<bool>(), any::<Vec<u8>>()).prop_map(|(lane, is_last, bytes)| Part {
+        lane,
+        is_last,
+        bytes: bytes.into(),
+    })
+}
+
 fn edge_frame() -> impl Strategy<Value = EdgeFrame> {
     prop_oneof![
         (any::<u16>(), any::<[u8; 16]>(), proptest::option::of(proptest::collection::vec(held(), 0..4)))
@@ -109,8 +117,10 @@ fn edge_frame() -> impl Strategy<Value = EdgeFrame> {
                 version,
                 node: "edge-1".to_owned(),
                 instance,
-                held
+                held,
+                features: Features::ALL,
             })),
+        part().prop_map(EdgeFrame::Part),
         (id(), any::<i64>(), uplink()).prop_map(|(id, timestamp_ms, body)| EdgeFrame::Up(Envelope {
             id,
             timestamp_ms,
@@ -129,7 +139,12 @@ fn cloud_frame() -> impl Strategy<Value = CloudFrame> {
         (id(), reply()).prop_map(move |(parent, reply)| Downlink::Reply { to: to(parent), reply }),
     ];
     prop_oneof![
-        (any::<u16>(), any::<u64>()).prop_map(|(version, session)| CloudFrame::Welcome { version, session }),
+        (any::<u16>(), any::<u64>()).prop_map(|(version, session)| CloudFrame::Welcome {
+            version,
+            session,
+            features: Features::default(),
+        }),
+        part().prop_map(CloudFrame::Part),
         (id(), any::<i64>(), body).prop_map(|(id, timestamp_ms, body)| CloudFrame::Down(Envelope {
             id,
             timestamp_ms,
@@ -232,7 +247,13 @@ fn a_length_that_the_frame_does_not_have_is_an_error_and_takes_no_memory() {
 #[test]
 fn a_name_that_could_step_out_of_a_path_is_refused() {
     let hello = |node: &str| {
-        let hello = Hello { version: 1, node: node.to_owned(), instance: [0; 16], held: None };
+        let hello = Hello {
+            version: 1,
+            node: node.to_owned(),
+            instance: [0; 16],
+            held: None,
+            features: Features::ALL,
+        };
         Codec::Native.decode_edge(&Codec::Native.encode_edge(EdgeFrame::Hello(hello)).expect("a frame"))
     };
     assert!(hello("edge-1").is_ok());

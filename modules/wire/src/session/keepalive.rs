@@ -17,7 +17,7 @@ pub enum Liveness {
     /// Nothing until then.
     Quiet(Duration),
     /// Tell the peer that this end is alive.
-    Beat(u64),
+    Beat,
     /// The peer has been silent for too long.
     Dead,
 }
@@ -28,14 +28,13 @@ pub struct Keepalive {
     limits: KeepaliveLimits,
     heard: Duration,
     next_beat: Duration,
-    beats: u64,
 }
 
 impl Keepalive {
     /// Begins at `now`, with a first beat due at once.
     #[must_use]
     pub fn new(limits: KeepaliveLimits, now: Duration) -> Self {
-        Self { limits, heard: now, next_beat: now, beats: 0 }
+        Self { limits, heard: now, next_beat: now }
     }
 
     /// Notes that the peer said something that proves it alive.
@@ -51,8 +50,7 @@ impl Keepalive {
         }
         if now >= self.next_beat {
             self.next_beat = now.saturating_add(self.limits.interval);
-            self.beats += 1;
-            return Liveness::Beat(self.beats);
+            return Liveness::Beat;
         }
         Liveness::Quiet(dead_at.min(self.next_beat))
     }
@@ -71,9 +69,9 @@ mod tests {
     #[test]
     fn it_beats_at_once_and_then_at_each_interval() {
         let mut keepalive = keepalive();
-        assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Beat(1));
+        assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Beat);
         assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Quiet(SECOND * 3));
-        assert_eq!(keepalive.poll(SECOND * 3), Liveness::Beat(2));
+        assert_eq!(keepalive.poll(SECOND * 3), Liveness::Beat);
     }
 
     #[test]

@@ -2,11 +2,20 @@
 //! the session began.
 
 mod bucket;
+mod conversation;
+mod ends;
 mod intake;
 mod keepalive;
+mod lane;
+mod lanes;
 mod outbox;
+mod pacer;
 
 pub use bucket::TokenBucket;
+pub use conversation::{Broken, Conversation, ConversationSettings, End, Heard};
+pub use ends::{CloudEnd, EdgeEnd};
 pub use intake::{Intake, Overflow};
 pub use keepalive::{Keepalive, KeepaliveLimits, Liveness};
+pub use lane::{BULK_BYTES_MIN, Lane};
+pub use lanes::{LaneLimits, Stuck};
 pub use outbox::{Full, Outbox, OutboxLimits, ToSend};

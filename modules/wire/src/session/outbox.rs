@@ -96,10 +96,16 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
     }
 
     /// Returns what is to be sent at `now`: first what is due to be sent again, then the key that
-    /// has waited longest. `id` makes the id of a new message.
-    pub fn next(&mut self, now: Duration, id: impl FnOnce() -> MessageId) -> Option<ToSend<V>> {
+    /// has waited longest, of those that `fits` lets pass. `id` makes the id of a new message.
+    pub fn next(
+        &mut self,
+        now: Duration,
+        fits: impl Fn(&V) -> bool,
+        id: impl FnOnce() -> MessageId,
+    ) -> Option<ToSend<V>> {
         self.give_up(now);
-        if let Some((id, message)) = self.in_flight.iter_mut().find(|(_, message)| message.due <= now) {
+        let due = |message: &InFlight<K, V>| message.due <= now && fits(&message.value);
+        if let Some((id, message)) = self.in_flight.iter_mut().find(|(_, message)| due(message)) {
             message.due = now.saturating_add(self.limits.resend_after);
             message.resends += 1;
             return Some(ToSend { id: id.clone(), value: message.value.clone() });
@@ -107,7 +113,7 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
         if self.in_flight.len() >= self.limits.window {
             return None;
         }
-        let at = self.order.iter().position(|key| self.is_ready(key, now))?;
+        let at = self.order.iter().position(|key| self.is_ready(key, now, &fits))?;
         let key = self.order.remove(at)?;
         let value = self.waiting.remove(&key)?.value;
         let id = id();
@@ -157,8 +163,9 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
         self.in_flight.len()
     }
 
-    fn is_ready(&self, key: &K, now: Duration) -> bool {
-        let waits = self.waiting.get(key).is_some_and(|waiting| waiting.not_before <= now);
+    fn is_ready(&self, key: &K, now: Duration, fits: impl Fn(&V) -> bool) -> bool {
+        let is_due = |waiting: &Waiting<V>| waiting.not_before <= now && fits(&waiting.value);
+        let waits = self.waiting.get(key).is_some_and(is_due);
         waits && !self.keys_in_flight.contains(key)
     }
 

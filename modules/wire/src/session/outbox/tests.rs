@@ -19,7 +19,7 @@ fn id(number: u32) -> MessageId {
 }
 
 fn sent(outbox: &mut Outbox<&'static str, u32>, now: Duration, number: u32) -> Option<(MessageId, u32)> {
-    outbox.next(now, || id(number)).map(|to_send| (to_send.id, to_send.value))
+    outbox.next(now, |_| true, || id(number)).map(|to_send| (to_send.id, to_send.value))
 }
 
 #[test]
@@ -135,7 +135,7 @@ proptest! {
                 }
                 Step::Send => {
                     ids += 1;
-                    if let Some(ToSend { id, value: (key, version) }) = outbox.next(now, || id(ids)) {
+                    if let Some(ToSend { id, value: (key, version) }) = outbox.next(now, |_| true, || id(ids)) {
                         let before = arrived.insert(key, version);
                         prop_assert!(before.is_none_or(|before| before <= version));
                         if !open.contains(&id) {
