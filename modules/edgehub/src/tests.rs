@@ -10,8 +10,8 @@ use beehive::probe::ProbeBuilder;
 use beehive::{Probe, Responder};
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld, MetaError};
 use protocol::{
-    ChangeKind, Held, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ObjectName, ResourceType,
-    group,
+    ChangeKind, Held, Lease, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ObjectName,
+    ResourceType, group,
 };
 use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
 use wire::link::{Frame, Incoming, Link, LinkError, ListenOn, Listener, TlsFiles};
@@ -451,4 +451,34 @@ async fn requests_beyond_the_burst_wait_for_their_turn() {
     assert!(answers.iter().all(|answer| *answer == Ok(Ok(NodeReply::Done))));
     assert!(burst < SECOND / 10, "{burst:?}");
     assert!(all > SECOND * 9 / 10 && all < SECOND * 12 / 10, "30 in a second: {all:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lease_waits_neither_for_the_rate_nor_behind_other_requests() {
+    let mut cloud = Cloud::start().await;
+    let probe = easy(cloud.probe(CodecChoice::Native)).start().await;
+    let (mut peer, _) = cloud.welcome().await;
+    probe.settle().await;
+    let bus = probe.bus();
+    let ask = async |request| bus.to(group::HUB).ask(AskCloud(request)).within(SECOND * 60).await;
+    let asking = futures::future::join_all((0..200).map(|number| ask(query(&format!("a{number}")))));
+    let lease = NodeRequest::Lease(Lease::Update(object("probe", 1)));
+    let renewing = async {
+        tokio::time::sleep(SECOND / 2).await;
+        let asked = tokio::time::Instant::now();
+        (ask(lease.clone()).await, asked.elapsed())
+    };
+    let answering = async {
+        for _ in 0..201 {
+            let asked = peer.hear_up().await;
+            let to = reply_to(&asked, ReplyShape::Outcome);
+            peer.send(Downlink::Reply { to, reply: NodeReply::Done }).await;
+        }
+    };
+    let started = tokio::time::Instant::now();
+    let (answers, (renewed, waited), ()) = tokio::join!(asking, renewing, answering);
+    assert_eq!(renewed, Ok(Ok(NodeReply::Done)));
+    assert!(waited < SECOND / 100, "the lease waited for {waited:?}");
+    assert!(answers.iter().all(|answer| *answer == Ok(Ok(NodeReply::Done))));
+    assert!(started.elapsed() > SECOND * 4, "all others waited for the rate");
 }
