@@ -50,7 +50,6 @@ pub(crate) async fn start(
     directory: &Path,
     network: &MemoryNetwork,
 ) -> Result<Node, EdgeError> {
-    let hub = edgehub::Ports { dialer: Arc::new(network.clone()) };
     let loaded = configure(plan, directory)?;
     let sections = loaded.node_sections()?;
     let body = sections.get("edged").map(|section| section.body.clone()).unwrap_or_default();
@@ -62,7 +61,9 @@ pub(crate) async fn start(
         tracing::error!(node = plan.name, cause = recovery.cause, %moved_to, "the node's store was damaged: it begins anew");
     }
     let edged = runtime::edged_ports(&config).await?;
-    let ports = EdgePorts { store: Arc::new(opened.store), hub, edged };
+    let store: SharedStore = Arc::new(opened.store);
+    let hub = edgehub::Ports { dialer: Arc::new(network.clone()), store: store.clone() };
+    let ports = EdgePorts { store, hub, edged };
     let seed = node_config::random_seed()?;
     let options = NodeOptions { name: plan.name.clone(), seed, ..NodeOptions::default() };
     Ok(Node::launch(edgecore::catalog(ports), sections, options).await?)

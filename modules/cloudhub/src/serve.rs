@@ -43,14 +43,16 @@ pub(crate) struct Answer {
 pub(crate) struct Requests {
     node: NodeName,
     bus: Bus,
+    /// Whether the node wants to know of every request what became of it.
+    confirms: bool,
     waiting: [VecDeque<Work>; Lane::ALL.len()],
     serving: FuturesUnordered<LocalBoxFuture<'static, Answer>>,
     leases: usize,
 }
 
 impl Requests {
-    pub(crate) fn new(node: NodeName, bus: Bus) -> Self {
-        Self { node, bus, waiting: Default::default(), serving: FuturesUnordered::new(), leases: 0 }
+    pub(crate) fn new(node: NodeName, bus: Bus, confirms: bool) -> Self {
+        Self { node, bus, confirms, waiting: Default::default(), serving: FuturesUnordered::new(), leases: 0 }
     }
 
     /// Tells whether the node may send more. While it may not, nothing is read from its link.
@@ -68,7 +70,12 @@ impl Requests {
             while has_room(lane) && self.has_place(lane) {
                 let Some(work) = self.waiting[lane as usize].pop_front() else { break };
                 self.leases += usize::from(lane == Lane::Liveness);
-                self.serving.push(Box::pin(serve(self.bus.clone(), self.node.clone(), work)));
+                let answers = self.confirms || work.requests.iter().all(NodeRequest::is_answered);
+                let serving = serve(self.bus.clone(), self.node.clone(), work);
+                self.serving.push(Box::pin(async move {
+                    let answer = serving.await;
+                    Answer { reply: answer.reply.filter(|_| answers), ..answer }
+                }));
             }
         }
     }
@@ -94,7 +101,6 @@ impl Requests {
 }
 
 async fn serve(bus: Bus, node: NodeName, Work { to, lane, requests }: Work) -> Answer {
-    let is_answered = requests.iter().all(NodeRequest::is_answered);
     let mut reply = NodeReply::Done;
     for request in requests {
         let ask = bus.to(group::EDGECONTROLLER).ask(ServeNode { node: node.clone(), request });
@@ -106,7 +112,7 @@ async fn serve(bus: Bus, node: NodeName, Work { to, lane, requests }: Work) -> A
             break;
         }
     }
-    Answer { to, lane, reply: is_answered.then_some(reply) }
+    Answer { to, lane, reply: Some(reply) }
 }
 
 /// What the node is told when nobody served its request: try again.

@@ -93,7 +93,8 @@ impl Session {
     ) -> (Self, impl Future<Output = LinkError>) {
         let conversation = Conversation::new(settings.conversation());
         let (line, writing) = Line::new(conversation, settings.started, writer, settings.write_timeout);
-        let requests = Requests::new(settings.node.clone(), bus);
+        let confirms = settings.features.has(Features::CONFIRMS);
+        let requests = Requests::new(settings.node.clone(), bus, confirms);
         (Self { node: settings.node, started: settings.started, queue, requests, line }, writing)
     }
 

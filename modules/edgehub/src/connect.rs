@@ -13,6 +13,7 @@ use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
 use wire::link::{DialTo, Dialed, Dialer, Link, LinkError};
 
 use crate::config::EdgeHubConfig;
+use crate::outbox::Outbox;
 use crate::pending::{Asked, Asks};
 use crate::session::{Session, Settings};
 use crate::{EdgeHub, Ended, Established};
@@ -45,6 +46,7 @@ pub(crate) struct Connection {
     pub(crate) seed: u64,
     pub(crate) clock: Clock,
     pub(crate) config: EdgeHubConfig,
+    pub(crate) outbox: Outbox,
     pub(crate) node: NodeName,
 }
 
@@ -89,7 +91,8 @@ impl Connection {
             wall_clock: self.clock.wall + self.clock.since.elapsed(),
             seed: self.seed,
         };
-        let (session, writing) = Session::new(&settings, self.bus.clone(), dialed.link.writer);
+        let (session, writing) =
+            Session::new(&settings, self.bus.clone(), self.outbox.clone(), dialed.link.writer);
         if self.me.send(Established { asks }).await.is_ok() {
             let running = session.run(dialed.link.reader, writing, asked);
             let ((), end) = join(self.announce(LinkUp), running).await;

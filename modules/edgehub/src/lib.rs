@@ -2,11 +2,13 @@
 //!
 //! The hub dials the cloud, keeps one session, and turns bytes into messages: changes of objects
 //! go to the metadata manager and are acknowledged once they are on disk; requests of the other
-//! modules go to the cloud and their answers come back. A session is one task that owns its link.
+//! modules go to the cloud and their answers come back, and what nobody would ask again waits on
+//! disk for the cloud's answer. A session is one task that owns its link.
 
 mod backoff;
 mod config;
 mod connect;
+mod outbox;
 mod pending;
 mod ports;
 mod session;
@@ -21,9 +23,11 @@ use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHel
 use protocol::{NodeName, NodeReply, group};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use wire::MessageId;
 
 use crate::backoff::Backoff;
 use crate::connect::{Clock, Connection};
+use crate::outbox::Outbox;
 use crate::pending::{Ask, Asks};
 
 pub use crate::config::{CodecChoice, EdgeHubConfig, Token, WebSocketConfig};
@@ -63,6 +67,7 @@ pub struct EdgeHub {
     ports: Ports,
     backoff: Backoff,
     instance: [u8; 16],
+    outbox: Outbox,
     asks: Option<Asks>,
     ended: Option<oneshot::Receiver<()>>,
 }
@@ -76,7 +81,8 @@ impl Module for EdgeHub {
 
     fn build(config: EdgeHubConfig, ports: Ports) -> Result<Self, BuildError> {
         let backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
-        Ok(Self { config, ports, backoff, instance: [0; 16], asks: None, ended: None })
+        let outbox = Outbox::new(ports.store.clone());
+        Ok(Self { config, ports, backoff, instance: [0; 16], outbox, asks: None, ended: None })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
@@ -88,6 +94,8 @@ impl Module for EdgeHub {
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.instance = cx.uuid();
+        let finishing = self.outbox.open().map_err(Failure::because)?;
+        cx.spawn(finishing);
         self.connect(cx)
     }
 
@@ -118,6 +126,7 @@ impl EdgeHub {
             seed: u64::from_le_bytes(seed),
             clock: Clock { since: cx.now(), wall: since_epoch },
             config: self.config.clone(),
+            outbox: self.outbox.clone(),
             node,
         };
         cx.spawn(async move {
@@ -160,8 +169,14 @@ impl Defer<AskCloud> for EdgeHub {
         &mut self,
         AskCloud(request): AskCloud,
         responder: Responder<Result<NodeReply, CloudError>>,
-        _: &mut Context<Self>,
+        cx: &mut Context<Self>,
     ) -> Result<(), Failure> {
+        if outbox::is_kept(&request) {
+            let at = cx.wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let at_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+            self.outbox.accept(MessageId::from_random(cx.uuid()), at_ms, request, responder);
+            return Ok(());
+        }
         match &self.asks {
             Some(asks) => asks.send(Ask { request, responder }),
             None => responder.reply(Err(CloudError::Disconnected)),

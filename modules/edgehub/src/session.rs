@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::edge::{CloudError, KeepChange};
-use protocol::{ObjectChange, ObjectKey, group};
+use protocol::{NodeRequest, ObjectChange, ObjectKey, group};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use wire::codec::Features;
@@ -21,6 +21,7 @@ use wire::session::{
 use wire::{AckRoute, Codec, Downlink, Envelope, Line, MessageId, ResourcePath, Uplink};
 
 use crate::connect::FRAME_BYTES_MAX;
+use crate::outbox::Outbox;
 use crate::pending::{Ask, Asked, Pending};
 
 /// Frames that may wait to be written. What is extra is for acknowledgements.
@@ -103,6 +104,9 @@ pub(crate) struct Session {
     line: Line<EdgeEnd>,
     bucket: TokenBucket,
     pending: Pending,
+    outbox: Outbox,
+    /// Whether the cloud answers what is in the outbox.
+    confirms: bool,
     intake: Intake<ObjectKey, ObjectChange, Receipt>,
     keeping: FuturesUnordered<Keeping>,
 }
@@ -112,6 +116,7 @@ impl Session {
     pub(crate) fn new(
         settings: &Settings,
         bus: Bus,
+        outbox: Outbox,
         writer: Box<dyn FrameWriter>,
     ) -> (Self, impl Future<Output = LinkError>) {
         let conversation = Conversation::new(settings.conversation());
@@ -122,6 +127,8 @@ impl Session {
             line,
             bucket: TokenBucket::new(settings.message_qps, settings.message_burst),
             pending: Pending::new(PENDING_MAX, PENDING_PATIENCE),
+            outbox,
+            confirms: settings.features.has(Features::CONFIRMS),
             intake: Intake::new(CHANGES_MAX, KEEPING_MAX),
             keeping: FuturesUnordered::new(),
         };
@@ -136,6 +143,7 @@ impl Session {
         mut asked: Asked,
     ) -> End {
         let mut writing = pin!(writing);
+        let outbox = self.outbox.clone();
         let end = loop {
             let wake = match self.advance() {
                 Ok(wake) => self.started + wake,
@@ -150,6 +158,7 @@ impl Session {
                 frame = reader.next() => self.read(frame),
                 Some((key, kept)) = self.keeping.next(), if !self.keeping.is_empty() => self.kept(&key, kept),
                 ask = asked.others.recv(), if may_ask => self.send_paced(ask),
+                kept = next_kept(&outbox, self.line.now(), self.confirms), if may_ask => self.send_kept(kept),
                 () = self.line.written() => Ok(()),
                 () = sleep_until(wake) => Ok(()),
             };
@@ -159,6 +168,7 @@ impl Session {
         };
         turn_away(asked.urgent);
         turn_away(asked.others);
+        self.outbox.release();
         let has_last_words = self.say_goodbye(&end);
         drop(self);
         if has_last_words && timeout(GOODBYE_TIMEOUT, writing).await.is_err() {
@@ -178,9 +188,10 @@ impl Session {
         if !self.pending.is_empty() {
             wake = wake.min(now + Duration::from_secs(1));
         }
-        let token = self.bucket.next(now);
-        if token > now {
-            wake = wake.min(token);
+        for due in self.outbox.next_due().into_iter().chain([self.bucket.next(now)]) {
+            if due > now {
+                wake = wake.min(due);
+            }
         }
         Ok(wake.min(now + Duration::from_secs(3600)))
     }
@@ -215,7 +226,8 @@ impl Session {
                 pushed.map_err(|overflow| End::Broken(Broken::Protocol(overflow.to_string())))
             }
             Downlink::Reply { to, reply } => {
-                if !self.pending.answer(&to.parent, reply) {
+                let is_kept = self.outbox.answer(&to.parent, &reply, self.line.now());
+                if !is_kept && !self.pending.answer(&to.parent, reply) {
                     tracing::debug!(path = %to.path, "an answer came that nobody waits for");
                 }
                 let codec = self.line.with(|line, _| line.codec());
@@ -257,18 +269,20 @@ impl Session {
         self.send_request(ask)
     }
 
+    fn send_kept(&mut self, (id, request): (MessageId, NodeRequest)) -> Result<(), End> {
+        self.bucket.take(self.line.now());
+        let lane = Lane::of_request(&request);
+        self.line.with(|line, now| line.say_as(id, lane, Uplink::request(request), now))?;
+        Ok(())
+    }
+
     fn send_request(&mut self, ask: Option<Ask>) -> Result<(), End> {
         let Some(Ask { request, responder }) = ask else { return Err(End::Stopped) };
         if responder.is_closed() {
             return Ok(());
         }
-        let is_answered = request.is_answered();
         let id = self.say(Lane::of_request(&request), Uplink::request(request))?;
-        if is_answered {
-            self.pending.insert(id, responder, self.line.now());
-        } else {
-            responder.reply(Ok(protocol::NodeReply::Done));
-        }
+        self.pending.insert(id, responder, self.line.now());
         Ok(())
     }
 
@@ -283,6 +297,16 @@ impl Session {
             self.line.with(|line, _| line.say_goodbye(&end.to_string()));
         }
         has_last_words
+    }
+}
+
+/// Returns the next request of the outbox, once there is one.
+async fn next_kept(outbox: &Outbox, now: Duration, confirms: bool) -> (MessageId, NodeRequest) {
+    loop {
+        match outbox.next(now, confirms) {
+            Some(next) => return next,
+            None => outbox.filled().await,
+        }
     }
 }
 

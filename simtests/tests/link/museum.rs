@@ -15,6 +15,7 @@ use protocol::edge::{AskCloud, KeepChange, ListHeld};
 use protocol::{
     ChangeKind, Lease, NodeName, NodeReply, NodeRequest, Object, ObjectChange, ResourceType, group,
 };
+use store::MemoryStore;
 use tokio::time::{Instant, sleep};
 use wire::{MemoryLimits, MemoryNetwork};
 
@@ -80,7 +81,7 @@ impl Leases {
 
 async fn edge(name: &str, dialer: Shaped, kept: &Rc<Cell<usize>>) -> Probe<EdgeHub> {
     let kept = Rc::clone(kept);
-    let ports = edgehub::Ports { dialer: Arc::new(dialer) };
+    let ports = edgehub::Ports { dialer: Arc::new(dialer), store: Arc::new(MemoryStore::new()) };
     Probe::new(EdgeHubConfig::default(), ports)
         .serve::<ListHeld>(group::META, |_| Ok(Vec::new()))
         .serve::<KeepChange>(group::META, move |_| {

@@ -57,8 +57,11 @@ impl Features {
     /// Puts frames together that come in parts.
     pub const PARTS: Self = Self(1);
 
+    /// Answers every request, events too.
+    pub const CONFIRMS: Self = Self(2);
+
     /// All that this crate knows.
-    pub const ALL: Self = Self(Self::PARTS.0);
+    pub const ALL: Self = Self(Self::PARTS.0 | Self::CONFIRMS.0);
 
     /// Reads what a peer said of itself; what is not known here counts for nothing.
     #[must_use]
@@ -126,6 +129,26 @@ pub enum Signal<B> {
     Goodbye(String),
     /// A piece of a frame.
     Part(Part),
+}
+
+impl Envelope<Uplink> {
+    /// Writes the message as it is kept until it can be sent.
+    #[must_use]
+    pub fn to_record(&self) -> Bytes {
+        native::encode_edge(EdgeFrame::Up(self.clone())).payload().clone()
+    }
+
+    /// Reads a message that was kept.
+    ///
+    /// # Errors
+    ///
+    /// When the record is not one.
+    pub fn from_record(record: &[u8]) -> Result<Self, DecodeError> {
+        match native::decode_edge(record)? {
+            EdgeFrame::Up(envelope) => Ok(envelope),
+            _ => Err(DecodeError::Value { what: "record", problem: "it is no message".to_owned() }),
+        }
+    }
 }
 
 /// Encodes a piece of a frame, which looks the same in both directions.

@@ -1,6 +1,7 @@
 //! State machines of a session: no clock, no task, no socket. Time is given as the duration since
 //! the session began.
 
+mod backlog;
 mod bucket;
 mod conversation;
 mod ends;
@@ -11,6 +12,7 @@ mod lanes;
 mod outbox;
 mod pacer;
 
+pub use backlog::{Backlog, BacklogLimits, Displaced, Entry};
 pub use bucket::TokenBucket;
 pub use conversation::{Broken, Conversation, ConversationSettings, End, Heard};
 pub use ends::{CloudEnd, EdgeEnd};
