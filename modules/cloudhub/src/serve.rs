@@ -42,6 +42,7 @@ pub(crate) struct Answer {
 
 pub(crate) struct Requests {
     node: NodeName,
+    session: u64,
     bus: Bus,
     /// Whether the node wants to know of every request what became of it.
     confirms: bool,
@@ -51,8 +52,16 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    pub(crate) fn new(node: NodeName, bus: Bus, confirms: bool) -> Self {
-        Self { node, bus, confirms, waiting: Default::default(), serving: FuturesUnordered::new(), leases: 0 }
+    pub(crate) fn new(node: NodeName, session: u64, bus: Bus, confirms: bool) -> Self {
+        Self {
+            session,
+            node,
+            bus,
+            confirms,
+            waiting: Default::default(),
+            serving: FuturesUnordered::new(),
+            leases: 0,
+        }
     }
 
     /// Tells whether the node may send more. While it may not, nothing is read from its link.
@@ -71,7 +80,7 @@ impl Requests {
                 let Some(work) = self.waiting[lane as usize].pop_front() else { break };
                 self.leases += usize::from(lane == Lane::Liveness);
                 let answers = self.confirms || work.requests.iter().all(NodeRequest::is_answered);
-                let serving = serve(self.bus.clone(), self.node.clone(), work);
+                let serving = serve(self.bus.clone(), self.node.clone(), self.session, work);
                 self.serving.push(Box::pin(async move {
                     let answer = serving.await;
                     Answer { reply: answer.reply.filter(|_| answers), ..answer }
@@ -100,10 +109,10 @@ impl Requests {
     }
 }
 
-async fn serve(bus: Bus, node: NodeName, Work { to, lane, requests }: Work) -> Answer {
+async fn serve(bus: Bus, node: NodeName, session: u64, Work { to, lane, requests }: Work) -> Answer {
     let mut reply = NodeReply::Done;
     for request in requests {
-        let ask = bus.to(group::EDGECONTROLLER).ask(ServeNode { node: node.clone(), request });
+        let ask = bus.to(group::EDGECONTROLLER).ask(ServeNode { node: node.clone(), session, request });
         reply = match ask.within(SERVE_TIMEOUT).await {
             Ok(reply) => reply,
             Err(error) => NodeReply::Refused(unavailable(&error)),

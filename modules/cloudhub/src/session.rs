@@ -30,6 +30,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a session is given.
 pub(crate) struct Settings {
     pub(crate) node: NodeName,
+    pub(crate) number: u64,
     pub(crate) codec: Codec,
     pub(crate) features: Features,
     pub(crate) silence_max: Duration,
@@ -94,8 +95,15 @@ impl Session {
         let conversation = Conversation::new(settings.conversation());
         let (line, writing) = Line::new(conversation, settings.started, writer, settings.write_timeout);
         let confirms = settings.features.has(Features::CONFIRMS);
-        let requests = Requests::new(settings.node.clone(), bus, confirms);
+        let requests = Requests::new(settings.node.clone(), settings.number, bus, confirms);
         (Self { node: settings.node, started: settings.started, queue, requests, line }, writing)
+    }
+
+    /// Tells the node something for its log.
+    pub(crate) fn notify(&self, text: &str) {
+        if let Err(error) = self.line.with(|line, _| line.notify(text)) {
+            tracing::debug!(node = %self.node, %error, "the node was not told");
+        }
     }
 
     /// Serves the connection until it ends, or until `fence` says anything.
@@ -144,7 +152,8 @@ impl Session {
         let mut wake = self.line.with(Conversation::poll)?;
         self.requests.advance(|lane| self.line.with(|line, _| line.has_room(lane)));
         self.send_changes(now)?;
-        if let Some(due) = self.queue.next_due() {
+        // What is due and has no room waits for something to be written.
+        if let Some(due) = self.queue.next_due().filter(|due| *due > now) {
             wake = wake.min(due);
         }
         Ok(wake.min(now + Duration::from_secs(3600)))
@@ -166,7 +175,7 @@ impl Session {
         let frame = frame.map_err(End::Link)?;
         match self.line.with(|line, now| line.hear(&frame, now))? {
             Heard::Message(envelope) => self.receive(envelope),
-            Heard::Nothing => {}
+            Heard::Nothing | Heard::Notice(_) => {}
             Heard::Garbage(error) => {
                 let node = &self.node;
                 tracing::warn!(%node, %error, "the node sent a frame that is no message; it is ignored");

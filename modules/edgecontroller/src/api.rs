@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::kinds::{Kind, segment};
 use crate::pace::Pace;
 use crate::raw;
+use crate::sessions::Epoch;
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(10);
@@ -75,6 +76,7 @@ pub(crate) struct Caller {
     deadline: Instant,
     pace: Pace,
     waits: bool,
+    epoch: Option<Epoch>,
 }
 
 impl Api {
@@ -89,7 +91,7 @@ impl Api {
 
     /// Makes a caller that takes its turn among all others.
     pub(crate) fn caller(&self, deadline: Instant, seed: u64) -> Caller {
-        Caller { api: self.clone(), deadline, pace: Pace::of_calls(seed), waits: true }
+        Caller { api: self.clone(), deadline, pace: Pace::of_calls(seed), waits: true, epoch: None }
     }
 
     /// Makes a caller that need not wait for its turn.
@@ -99,6 +101,12 @@ impl Api {
 }
 
 impl Caller {
+    /// Makes no call once the session is over that it is made for. One that is under way by then
+    /// ends before the newer session is served for the same object: see [`crate::lanes`].
+    pub(crate) fn within(self, epoch: Epoch) -> Self {
+        Self { epoch: Some(epoch), ..self }
+    }
+
     /// Makes a call, and makes it again while the API server cannot be reached or cannot serve it,
     /// up to the deadline. A creation that is tried again may find its own work: `AlreadyExists`.
     pub(crate) async fn call(&mut self, call: &Call) -> Result<Bytes, ApiStatus> {
@@ -123,6 +131,9 @@ impl Caller {
             Some(turn) => Some(turn.await.map_err(|_closed| timed_out())?),
             None => None,
         };
+        if self.epoch.as_ref().is_some_and(Epoch::is_over) {
+            return Err(ApiStatus::new(410, "Expired", "a newer session of the node began"));
+        }
         let answer = self.api.client.request_text(call.request()?);
         match tokio::time::timeout(TRY, answer).await {
             Ok(Ok(body)) => Ok(Bytes::from(body)),

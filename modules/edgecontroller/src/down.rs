@@ -13,7 +13,8 @@ use crate::desired::Effect;
 use crate::kinds::Kind;
 use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, PodsListed};
 use crate::outbox::Parcel;
-use crate::watch::WatchEvent;
+use crate::pace::Pace;
+use crate::watch::{self, WatchEvent};
 use crate::{EdgeController, raw};
 
 /// How long the cloud hub is given to queue one change.
@@ -33,6 +34,17 @@ pub(crate) enum Delivery {
 }
 
 impl EdgeController {
+    /// Starts watching a type, unless that was done.
+    pub(crate) fn watch(&mut self, resource: ResourceType, cx: &mut Context<Self>) {
+        if self.watched.contains(&resource) {
+            return;
+        }
+        let kind = Kind::of(&resource).expect("watched types are known");
+        let pace = Pace::of_watches(Self::seed(cx));
+        self.watched.push(resource.clone());
+        cx.spawn(watch::watch(self.api.client(), resource, kind, cx.me(), pace));
+    }
+
     /// Takes an event of a watch.
     pub(crate) fn take(&mut self, resource: &ResourceType, event: WatchEvent) -> Vec<Effect> {
         let key = match &event {

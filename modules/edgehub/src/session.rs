@@ -208,6 +208,10 @@ impl Session {
         match self.line.with(|line, now| line.hear(&frame, now))? {
             Heard::Message(envelope) => self.receive(envelope),
             Heard::Nothing => Ok(()),
+            Heard::Notice(text) => {
+                tracing::info!(text, "the cloud says");
+                Ok(())
+            }
             Heard::Garbage(error) => {
                 tracing::warn!(%error, "the cloud sent a frame that is no message; it is ignored");
                 Ok(())

@@ -145,6 +145,7 @@ fn cloud_frame() -> impl Strategy<Value = CloudFrame> {
             features: Features::default(),
         }),
         part().prop_map(CloudFrame::Part),
+        ".{0,20}".prop_map(CloudFrame::Notice),
         (id(), any::<i64>(), body).prop_map(|(id, timestamp_ms, body)| CloudFrame::Down(Envelope {
             id,
             timestamp_ms,

@@ -38,7 +38,7 @@ async fn cloud(network: &MemoryNetwork, leases: &Leases) -> Probe<CloudHub> {
     let leases = leases.clone();
     let ports = cloudhub::Ports { listeners: vec![Arc::new(network.clone())] };
     Probe::new(CloudHubConfig::default(), ports)
-        .serve::<ServeNode>(group::EDGECONTROLLER, move |ServeNode { node, request }| {
+        .serve::<ServeNode>(group::EDGECONTROLLER, move |ServeNode { node, request, .. }| {
             if matches!(request, NodeRequest::Lease(_)) {
                 leases.came(&node);
             }

@@ -60,8 +60,11 @@ impl Features {
     /// Answers every request, events too.
     pub const CONFIRMS: Self = Self(2);
 
+    /// Takes notices.
+    pub const NOTICES: Self = Self(4);
+
     /// All that this crate knows.
-    pub const ALL: Self = Self(Self::PARTS.0 | Self::CONFIRMS.0);
+    pub const ALL: Self = Self(Self::PARTS.0 | Self::CONFIRMS.0 | Self::NOTICES.0);
 
     /// Reads what a peer said of itself; what is not known here counts for nothing.
     #[must_use]
@@ -129,6 +132,8 @@ pub enum Signal<B> {
     Goodbye(String),
     /// A piece of a frame.
     Part(Part),
+    /// A text for the peer's log.
+    Notice(String),
 }
 
 impl Envelope<Uplink> {
@@ -195,6 +200,8 @@ pub enum CloudFrame {
     Goodbye(String),
     /// A piece of a frame. Native only.
     Part(Part),
+    /// Something that the node's operator may want to know. Native only.
+    Notice(String),
 }
 
 impl Codec {

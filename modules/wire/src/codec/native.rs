@@ -92,6 +92,7 @@ pub(super) fn encode_cloud(frame: CloudFrame) -> Frame {
         CloudFrame::Pong(number) => CloudForm::Pong(number),
         CloudFrame::Goodbye(reason) => CloudForm::Goodbye(reason),
         CloudFrame::Part(Part { lane, is_last, bytes }) => CloudForm::Part { lane, last: is_last, bytes },
+        CloudFrame::Notice(text) => CloudForm::Notice(text),
     })
 }
 
@@ -155,6 +156,7 @@ pub(super) fn decode_cloud(bytes: &[u8]) -> Result<CloudFrame, DecodeError> {
         CloudForm::Pong(number) => CloudFrame::Pong(number),
         CloudForm::Goodbye(reason) => CloudFrame::Goodbye(reason),
         CloudForm::Part { lane, last, bytes } => CloudFrame::Part(Part { lane, is_last: last, bytes }),
+        CloudForm::Notice(text) => CloudFrame::Notice(text),
     })
 }
 

@@ -56,6 +56,7 @@ pub(super) enum CloudForm {
         last: bool,
         bytes: Bytes,
     },
+    Notice(String),
 }
 
 #[derive(Serialize, Deserialize)]

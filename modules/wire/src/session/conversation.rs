@@ -84,6 +84,8 @@ pub enum Heard<B> {
     Message(Envelope<B>),
     /// Nothing that concerns the session.
     Nothing,
+    /// A text for the log.
+    Notice(String),
     /// No message; it is passed over.
     Garbage(DecodeError),
 }
@@ -96,6 +98,7 @@ pub enum Heard<B> {
 #[derive(Debug)]
 pub struct Conversation<E: End> {
     codec: Codec,
+    features: Features,
     wall_clock: Duration,
     ids: SmallRng,
     keepalive: Keepalive,
@@ -116,6 +119,7 @@ impl<E: End> Conversation<E> {
     pub fn new(settings: ConversationSettings) -> Self {
         Self {
             codec: settings.codec,
+            features: settings.features,
             wall_clock: settings.wall_clock,
             ids: SmallRng::seed_from_u64(settings.seed),
             keepalive: Keepalive::new(settings.keepalive, Duration::ZERO),
@@ -205,6 +209,21 @@ impl<E: End> Conversation<E> {
         }
     }
 
+    /// Tells a peer that takes notices something for its log.
+    ///
+    /// # Errors
+    ///
+    /// When too much waits already.
+    pub fn notify(&mut self, text: &str) -> Result<(), Stuck> {
+        if !self.features.has(Features::NOTICES) {
+            return Ok(());
+        }
+        match E::encode(self.codec, Signal::Notice(text.to_owned())) {
+            Some(frame) => self.lanes.push(Lane::Status, frame),
+            None => Ok(()),
+        }
+    }
+
     /// Takes leave, behind what is urgent and in place of all data. Nothing may be said after it.
     pub fn say_goodbye(&mut self, reason: &str) {
         self.lanes.clear_data();
@@ -266,6 +285,7 @@ impl<E: End> Conversation<E> {
             Signal::Goodbye(reason) => return Err(Broken::Goodbye(reason)),
             Signal::Greeting => return Err(Broken::Protocol("it greets a second time".to_owned())),
             Signal::Part(_) => return Err(Broken::Protocol("a part is made of parts".to_owned())),
+            Signal::Notice(text) => return Ok(Heard::Notice(text)),
         }
         Ok(Heard::Nothing)
     }

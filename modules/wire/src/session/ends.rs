@@ -20,7 +20,7 @@ impl End for EdgeEnd {
 
     fn encode(codec: Codec, signal: Signal<Uplink>) -> Option<Frame> {
         codec.encode_edge(match signal {
-            Signal::Greeting => return None,
+            Signal::Greeting | Signal::Notice(_) => return None,
             Signal::Message(envelope) => EdgeFrame::Up(envelope),
             Signal::Ping(number) => EdgeFrame::Ping(number),
             Signal::Pong(number) => EdgeFrame::Pong(number),
@@ -37,6 +37,7 @@ impl End for EdgeEnd {
             CloudFrame::Pong(number) => Signal::Pong(number),
             CloudFrame::Goodbye(reason) => Signal::Goodbye(reason),
             CloudFrame::Part(part) => Signal::Part(part),
+            CloudFrame::Notice(text) => Signal::Notice(text),
         })
     }
 
@@ -57,6 +58,7 @@ impl End for CloudEnd {
             Signal::Pong(number) => CloudFrame::Pong(number),
             Signal::Goodbye(reason) => CloudFrame::Goodbye(reason),
             Signal::Part(part) => CloudFrame::Part(part),
+            Signal::Notice(text) => CloudFrame::Notice(text),
         })
     }
 

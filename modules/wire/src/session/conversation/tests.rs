@@ -53,7 +53,7 @@ fn carry<A: End, B: End<Hears = A::Says>>(
         frames += 1;
         match to.hear(&frame, now).expect("the conversation goes on") {
             Heard::Message(envelope) => messages.push(envelope.body),
-            Heard::Nothing => {}
+            Heard::Nothing | Heard::Notice(_) => {}
             Heard::Garbage(error) => panic!("a sound frame: {error}"),
         }
     }
