@@ -9,6 +9,7 @@ use edgecore::{EdgePorts, runtime};
 use edged::config::EdgedConfig;
 use node_config::{ConfigError, Loaded, ModuleKeys, Process};
 use serde_json::json;
+use store::SharedStore;
 use store_sled::{OpenError, SledStore};
 use wire::MemoryNetwork;
 

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::cloud::ServeNode;
-use protocol::{ApiStatus, NodeName, NodeReply, NodeRequest, group};
+use protocol::{ApiStatus, Lease, NodeName, NodeReply, NodeRequest, group};
 use wire::ReplyTo;
 use wire::session::Lane;
 
@@ -17,10 +17,11 @@ pub(crate) const SERVING_MAX: usize = 16;
 pub(crate) const LEASES_MAX: usize = 4;
 /// Bulk leaves places free for what is more urgent.
 const BULK_MAX: usize = SERVING_MAX / 2;
-/// Requests that wait beside them. While there are more, nothing is read from the link, so that
-/// even a lease would wait: a native edge leaves fewer unanswered, and upstream's needs half a
-/// minute for so many.
+/// Requests that wait beside them, and their bytes. While there are more, nothing is read from the
+/// link, so that even a lease would wait: a native edge leaves fewer unanswered, and upstream's needs
+/// half a minute for so many.
 const WAITING_MAX: usize = 1024;
+const WAITING_BYTES_MAX: usize = 8 << 20;
 /// The longest time that serving one request may take. The node waits for 60 seconds.
 const SERVE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -30,6 +31,29 @@ pub(crate) struct Work {
     pub(crate) to: ReplyTo,
     pub(crate) lane: Lane,
     pub(crate) requests: Vec<NodeRequest>,
+}
+
+impl Work {
+    fn bytes(&self) -> usize {
+        self.requests.iter().map(bytes).sum()
+    }
+}
+
+/// Returns how many bytes of foreign making a request has.
+fn bytes(request: &NodeRequest) -> usize {
+    match request {
+        NodeRequest::RegisterNode(object)
+        | NodeRequest::UpdateNode(object)
+        | NodeRequest::CreatePod(object)
+        | NodeRequest::CreateCsr(object)
+        | NodeRequest::RecordEvent(object)
+        | NodeRequest::Token { request: object, .. }
+        | NodeRequest::Lease(Lease::Create(object) | Lease::Update(object)) => object.raw().len(),
+        NodeRequest::PatchEvent { event, patch } => event.raw().len() + patch.len(),
+        NodeRequest::PatchNodeStatus { patch, .. } | NodeRequest::PatchPodStatus { patch, .. } => patch.len(),
+        NodeRequest::DeletePod { options, .. } => options.len(),
+        NodeRequest::Query(_) | NodeRequest::KubernetesCa => 0,
+    }
 }
 
 /// An answer, if the message has one.
@@ -47,6 +71,7 @@ pub(crate) struct Requests {
     /// Whether the node wants to know of every request what became of it.
     confirms: bool,
     waiting: [VecDeque<Work>; Lane::ALL.len()],
+    waiting_bytes: usize,
     serving: FuturesUnordered<LocalBoxFuture<'static, Answer>>,
     leases: usize,
 }
@@ -59,6 +84,7 @@ impl Requests {
             bus,
             confirms,
             waiting: Default::default(),
+            waiting_bytes: 0,
             serving: FuturesUnordered::new(),
             leases: 0,
         }
@@ -66,10 +92,12 @@ impl Requests {
 
     /// Tells whether the node may send more. While it may not, nothing is read from its link.
     pub(crate) fn has_room(&self) -> bool {
-        self.waiting.iter().map(VecDeque::len).sum::<usize>() < WAITING_MAX
+        let waiting: usize = self.waiting.iter().map(VecDeque::len).sum();
+        waiting < WAITING_MAX && self.waiting_bytes < WAITING_BYTES_MAX
     }
 
     pub(crate) fn push(&mut self, work: Work) {
+        self.waiting_bytes += work.bytes();
         self.waiting[work.lane as usize].push_back(work);
     }
 
@@ -78,6 +106,7 @@ impl Requests {
         for lane in Lane::ALL {
             while has_room(lane) && self.has_place(lane) {
                 let Some(work) = self.waiting[lane as usize].pop_front() else { break };
+                self.waiting_bytes -= work.bytes();
                 self.leases += usize::from(lane == Lane::Liveness);
                 let answers = self.confirms || work.requests.iter().all(NodeRequest::is_answered);
                 let serving = serve(self.bus.clone(), self.node.clone(), self.session, work);

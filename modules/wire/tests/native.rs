@@ -260,3 +260,29 @@ fn a_name_that_could_step_out_of_a_path_is_refused() {
     assert!(hello("edge-1").is_ok());
     assert!(matches!(hello("../edge"), Err(DecodeError::Value { what: "node name", .. })));
 }
+
+#[test]
+fn a_peer_of_another_time_is_understood() {
+    let decode = |value: serde_json::Value| {
+        let bytes = rmp_serde::to_vec_named(&value).expect("it encodes");
+        Codec::Native.decode_cloud(&Frame::Binary(bytes.into())).expect("a frame")
+    };
+    let welcome = |features| CloudFrame::Welcome { version: 1, session: 7, features };
+    let older = decode(serde_json::json!({"Welcome": {"version": 1, "session": 7}}));
+    assert_eq!(older, welcome(Features::default()));
+    let newer = serde_json::json!({"version": 1, "session": 7, "features": u32::MAX, "later": [1]});
+    assert_eq!(decode(serde_json::json!({"Welcome": newer})), welcome(Features::ALL));
+    assert!(Features::ALL.shared_with(Features::PARTS).has(Features::PARTS));
+    assert!(!Features::ALL.shared_with(Features::PARTS).has(Features::CONFIRMS));
+}
+
+#[test]
+fn a_message_is_kept_as_it_was() {
+    let request = NodeRequest::KubernetesCa;
+    let message = Envelope { id: MessageId::new("1"), timestamp_ms: 7, body: Uplink::request(request) };
+    let record = message.to_record();
+    assert_eq!(Envelope::<Uplink>::from_record(&record).expect("a record"), message);
+    let ping = Codec::Native.encode_edge(EdgeFrame::Ping(1)).expect("a frame");
+    assert!(Envelope::<Uplink>::from_record(ping.payload()).is_err());
+    assert!(Envelope::<Uplink>::from_record(&record[1..]).is_err());
+}

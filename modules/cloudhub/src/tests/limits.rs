@@ -129,3 +129,30 @@ async fn when_all_queues_have_too_many_bytes_the_node_with_the_most_connects_ane
     assert_eq!(ended, ["most"]);
     let _again = edges.dial("most", Codec::Native).await;
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn requests_that_wait_are_bounded_in_bytes() {
+    let edges = Edges::new();
+    let serving = Serving::default();
+    let slow = std::rc::Rc::clone(&serving);
+    let probe = edges
+        .probe(CloudHubConfig::default())
+        .serve_later::<ServeNode>(group::EDGECONTROLLER, move |_, responder| {
+            slow.borrow_mut().push(responder)
+        })
+        .start()
+        .await;
+    let mut edge = edges.connect("edge-1").await;
+    let flooding = async {
+        for number in 0..100 {
+            let request = NodeRequest::UpdateNode(large(&format!("n{number}"), 1 << 20).object);
+            edge.send(Uplink::request(request)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = flooding => panic!("the hub took a hundred mebibytes"),
+        () = probe.settle() => {}
+    }
+    assert_eq!(serving.borrow().len(), 16);
+}

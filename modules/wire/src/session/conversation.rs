@@ -224,9 +224,12 @@ impl<E: End> Conversation<E> {
         }
     }
 
-    /// Takes leave, behind what is urgent and in place of all data. Nothing may be said after it.
+    /// Takes leave, behind what is urgent. Nothing may be said after it. Data that waits is left out
+    /// where both ends make sure that it comes again.
     pub fn say_goodbye(&mut self, reason: &str) {
-        self.lanes.clear_data();
+        if self.features.has(Features::CONFIRMS) {
+            self.lanes.clear_data();
+        }
         self.goodbye = E::encode(self.codec, Signal::Goodbye(reason.to_owned()));
     }
 

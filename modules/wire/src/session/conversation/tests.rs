@@ -151,6 +151,27 @@ fn a_goodbye_follows_what_is_urgent_and_takes_the_place_of_data() {
 }
 
 #[test]
+fn upstream_s_peer_is_told_all_that_waits_before_the_end() {
+    let (mut edge, mut cloud) = (edge(Codec::KubeEdge), cloud(Codec::KubeEdge));
+    edge.say(Lane::Bulk, event(10), Duration::ZERO).expect("room");
+    edge.say_goodbye("night");
+    assert_eq!(carry(&mut edge, &mut cloud, Duration::ZERO), (vec![event(10)], 1));
+}
+
+#[test]
+fn only_a_peer_that_takes_notices_gets_one() {
+    let mut cloud = cloud(Codec::Native);
+    cloud.notify("busy").expect("room");
+    let frame = cloud.next_frame(Duration::ZERO).expect("a frame");
+    let heard = edge(Codec::Native).hear(&frame, Duration::ZERO);
+    assert!(matches!(&heard, Ok(Heard::Notice(text)) if text == "busy"), "{heard:?}");
+    let first = ConversationSettings { features: Features::default(), ..settings(Codec::Native) };
+    let mut cloud: Conversation<CloudEnd> = Conversation::new(first);
+    cloud.notify("busy").expect("room");
+    assert_eq!(cloud.next_frame(Duration::ZERO), None);
+}
+
+#[test]
 fn garbage_ends_a_native_conversation_at_once_and_upstream_s_after_a_while() {
     let garbage = Frame::Binary(Bytes::from_static(b"\xc1"));
     assert!(matches!(edge(Codec::Native).hear(&garbage, Duration::ZERO), Err(Broken::Protocol(_))));
