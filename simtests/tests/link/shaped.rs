@@ -43,6 +43,7 @@ fn shaped(far: Link, shape: Shape, bytes_max: usize) -> Link {
     near
 }
 
+#[expect(clippy::disallowed_methods, reason = "a network outlives the modules that use it")]
 fn carry(mut from: Box<dyn FrameReader>, mut to: Box<dyn FrameWriter>, shape: Shape) {
     let (queue, mut queued) = mpsc::unbounded_channel::<(Frame, OwnedSemaphorePermit)>();
     let (flight, mut in_flight) = mpsc::unbounded_channel::<(Frame, Instant)>();
