@@ -21,8 +21,9 @@ use crate::serve::{Answer, LEASES_MAX, Requests, SERVING_MAX, Work};
 
 /// Frames that may wait to be written. What is extra is for the answers that are being made.
 const LANES: LaneLimits = LaneLimits { liveness: LEASES_MAX, status: 32, data: 32, extra: SERVING_MAX };
-/// How often both ends of the native codec say that they are alive, and the longest silence.
-const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// How often the cloud asks whether a node is alive that does not ask itself, which it does each
+/// three seconds, and the longest silence.
+const PING_INTERVAL: Duration = Duration::from_secs(4);
 const SILENCE_MAX: Duration = Duration::from_secs(9);
 /// The time that saying goodbye may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);

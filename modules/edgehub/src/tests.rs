@@ -68,7 +68,12 @@ impl Cloud {
     async fn welcome(&mut self) -> (Peer, Hello) {
         let mut peer = self.accept().await;
         let EdgeFrame::Hello(hello) = peer.hear().await else { panic!("the hello comes first") };
-        peer.say(CloudFrame::Welcome { version: NATIVE_VERSION, session: 1, features: Features::ALL }).await;
+        peer.say(CloudFrame::Welcome {
+            version: NATIVE_VERSION,
+            session: 1,
+            features: Features::ALL.without(Features::PACKS),
+        })
+        .await;
         (peer, hello)
     }
 }
@@ -191,7 +196,12 @@ async fn the_hello_says_what_the_node_holds_and_the_link_is_up_after_the_welcome
     assert_eq!((hello.node.as_str(), hello.held), ("probe", Some(vec![held])));
     probe.settle().await;
     assert!(probe.published::<LinkUp>().is_empty());
-    peer.say(CloudFrame::Welcome { version: NATIVE_VERSION, session: 1, features: Features::ALL }).await;
+    peer.say(CloudFrame::Welcome {
+        version: NATIVE_VERSION,
+        session: 1,
+        features: Features::ALL.without(Features::PACKS),
+    })
+    .await;
     probe.settle().await;
     assert_eq!(probe.published::<LinkUp>().len(), 1);
     probe.stop().await;

@@ -6,7 +6,7 @@ use protocol::{
     ApiStatus, ChangeKind, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectChange,
     ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
 };
-use wire::codec::{CloudFrame, DecodeError, EdgeFrame, Features, Hello, Part};
+use wire::codec::{CloudFrame, DecodeError, EdgeFrame, Features, Hello, Packed, Part};
 use wire::link::Frame;
 use wire::{AckRoute, Codec, Downlink, Envelope, MessageId, ReplyShape, ReplyTo, ResourcePath, Uplink};
 
@@ -110,6 +110,14 @@ fn part() -> impl Strategy<Value = Part> {
     })
 }
 
+fn packed() -> impl Strategy<Value = Packed> {
+    (0_u8..4, any::<u32>(), any::<Vec<u8>>()).prop_map(|(lane, size, bytes)| Packed {
+        lane,
+        size,
+        bytes: bytes.into(),
+    })
+}
+
 fn edge_frame() -> impl Strategy<Value = EdgeFrame> {
     prop_oneof![
         (any::<u16>(), any::<[u8; 16]>(), proptest::option::of(proptest::collection::vec(held(), 0..4)))
@@ -121,6 +129,7 @@ fn edge_frame() -> impl Strategy<Value = EdgeFrame> {
                 features: Features::ALL,
             })),
         part().prop_map(EdgeFrame::Part),
+        packed().prop_map(EdgeFrame::Packed),
         (id(), any::<i64>(), uplink()).prop_map(|(id, timestamp_ms, body)| EdgeFrame::Up(Envelope {
             id,
             timestamp_ms,
@@ -145,6 +154,7 @@ fn cloud_frame() -> impl Strategy<Value = CloudFrame> {
             features: Features::default(),
         }),
         part().prop_map(CloudFrame::Part),
+        packed().prop_map(CloudFrame::Packed),
         ".{0,20}".prop_map(CloudFrame::Notice),
         (id(), any::<i64>(), body).prop_map(|(id, timestamp_ms, body)| CloudFrame::Down(Envelope {
             id,

@@ -81,7 +81,7 @@ impl Edge {
     }
 
     pub(super) async fn say_hello(&mut self, name: &str, held: Option<Vec<Held>>) {
-        let features = Features::ALL;
+        let features = Features::ALL.without(Features::PACKS);
         let hello =
             Hello { version: NATIVE_VERSION, node: name.to_owned(), instance: [1; 16], held, features };
         self.say(EdgeFrame::Hello(hello)).await;

@@ -63,8 +63,11 @@ impl Features {
     /// Takes notices.
     pub const NOTICES: Self = Self(4);
 
+    /// Unpacks frames.
+    pub const PACKS: Self = Self(8);
+
     /// All that this crate knows.
-    pub const ALL: Self = Self(Self::PARTS.0 | Self::CONFIRMS.0 | Self::NOTICES.0);
+    pub const ALL: Self = Self(Self::PARTS.0 | Self::CONFIRMS.0 | Self::NOTICES.0 | Self::PACKS.0);
 
     /// Reads what a peer said of itself; what is not known here counts for nothing.
     #[must_use]
@@ -82,6 +85,12 @@ impl Features {
     #[must_use]
     pub const fn shared_with(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// Returns these but for `others`.
+    #[must_use]
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
     }
 
     /// Tells whether all of `features` are there.
@@ -117,6 +126,17 @@ pub struct Part {
     pub bytes: Bytes,
 }
 
+/// A frame made small: an LZ4 block, packed against what its lane packed before. Native only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// The lane.
+    pub lane: u8,
+    /// The frame's own size.
+    pub size: u32,
+    /// The block.
+    pub bytes: Bytes,
+}
+
 /// What either end sends, whichever it is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Signal<B> {
@@ -132,6 +152,8 @@ pub enum Signal<B> {
     Goodbye(String),
     /// A piece of a frame.
     Part(Part),
+    /// A frame made small.
+    Packed(Packed),
     /// A text for the peer's log.
     Notice(String),
 }
@@ -161,6 +183,11 @@ pub(crate) fn encode_part(part: Part) -> Frame {
     native::encode_edge(EdgeFrame::Part(part))
 }
 
+/// Encodes a packed frame, which looks the same in both directions.
+pub(crate) fn encode_packed(packed: Packed) -> Frame {
+    native::encode_edge(EdgeFrame::Packed(packed))
+}
+
 /// What an edge sends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EdgeFrame {
@@ -176,6 +203,8 @@ pub enum EdgeFrame {
     Goodbye(String),
     /// A piece of a frame. Native only.
     Part(Part),
+    /// A frame made small. Native only.
+    Packed(Packed),
 }
 
 /// What a cloud sends.
@@ -200,6 +229,8 @@ pub enum CloudFrame {
     Goodbye(String),
     /// A piece of a frame. Native only.
     Part(Part),
+    /// A frame made small. Native only.
+    Packed(Packed),
     /// Something that the node's operator may want to know. Native only.
     Notice(String),
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::native_form::{CloudForm, DownForm, EdgeForm, HeldForm, UpForm};
-use super::{CloudFrame, DecodeError, EdgeFrame, Features, Hello, Part};
+use super::{CloudFrame, DecodeError, EdgeFrame, Features, Hello, Packed, Part};
 use crate::downlink::Downlink;
 use crate::link::Frame;
 use crate::message::{Envelope, MessageId};
@@ -59,6 +59,7 @@ pub(super) fn encode_edge(frame: EdgeFrame) -> Frame {
         EdgeFrame::Pong(number) => EdgeForm::Pong(number),
         EdgeFrame::Goodbye(reason) => EdgeForm::Goodbye(reason),
         EdgeFrame::Part(Part { lane, is_last, bytes }) => EdgeForm::Part { lane, last: is_last, bytes },
+        EdgeFrame::Packed(Packed { lane, size, bytes }) => EdgeForm::Packed { lane, size, bytes },
     })
 }
 
@@ -92,6 +93,7 @@ pub(super) fn encode_cloud(frame: CloudFrame) -> Frame {
         CloudFrame::Pong(number) => CloudForm::Pong(number),
         CloudFrame::Goodbye(reason) => CloudForm::Goodbye(reason),
         CloudFrame::Part(Part { lane, is_last, bytes }) => CloudForm::Part { lane, last: is_last, bytes },
+        CloudFrame::Packed(Packed { lane, size, bytes }) => CloudForm::Packed { lane, size, bytes },
         CloudFrame::Notice(text) => CloudForm::Notice(text),
     })
 }
@@ -110,6 +112,7 @@ pub(super) fn decode_edge(bytes: &[u8]) -> Result<EdgeFrame, DecodeError> {
         EdgeForm::Pong(number) => EdgeFrame::Pong(number),
         EdgeForm::Goodbye(reason) => EdgeFrame::Goodbye(reason),
         EdgeForm::Part { lane, last, bytes } => EdgeFrame::Part(Part { lane, is_last: last, bytes }),
+        EdgeForm::Packed { lane, size, bytes } => EdgeFrame::Packed(Packed { lane, size, bytes }),
     })
 }
 
@@ -156,6 +159,7 @@ pub(super) fn decode_cloud(bytes: &[u8]) -> Result<CloudFrame, DecodeError> {
         CloudForm::Pong(number) => CloudFrame::Pong(number),
         CloudForm::Goodbye(reason) => CloudFrame::Goodbye(reason),
         CloudForm::Part { lane, last, bytes } => CloudFrame::Part(Part { lane, is_last: last, bytes }),
+        CloudForm::Packed { lane, size, bytes } => CloudFrame::Packed(Packed { lane, size, bytes }),
         CloudForm::Notice(text) => CloudFrame::Notice(text),
     })
 }

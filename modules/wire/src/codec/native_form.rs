@@ -33,6 +33,11 @@ pub(super) enum EdgeForm {
         last: bool,
         bytes: Bytes,
     },
+    Packed {
+        lane: u8,
+        size: u32,
+        bytes: Bytes,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,6 +59,11 @@ pub(super) enum CloudForm {
     Part {
         lane: u8,
         last: bool,
+        bytes: Bytes,
+    },
+    Packed {
+        lane: u8,
+        size: u32,
         bytes: Bytes,
     },
     Notice(String),

@@ -10,7 +10,8 @@ use super::keepalive::{Keepalive, KeepaliveLimits, Liveness};
 use super::lane::Lane;
 use super::lanes::{Assembly, LaneLimits, Lanes, Stuck};
 use super::pacer::Pacer;
-use crate::codec::{Codec, DecodeError, Features, Signal};
+use super::packer::{Packer, Unpacker};
+use crate::codec::{self, Codec, DecodeError, Features, Signal};
 use crate::link::Frame;
 use crate::message::{Envelope, MessageId, Unknown};
 
@@ -39,6 +40,10 @@ pub trait End {
 
     /// Returns what this end says to be known as alive where there are no pings.
     fn keepalive() -> Option<Self::Says>;
+
+    /// Tells whether a message is secret. It is not packed: the size of what was packed together with
+    /// something that others can choose would tell of it.
+    fn is_secret(body: &Self::Says) -> bool;
 }
 
 /// What a conversation is given.
@@ -108,6 +113,8 @@ pub struct Conversation<E: End> {
     pong_due: Option<u64>,
     goodbye: Option<Frame>,
     assembly: Assembly,
+    packer: Packer,
+    unpacker: Unpacker,
     garbage: u32,
     kinds: BTreeSet<String>,
     end: std::marker::PhantomData<E>,
@@ -129,6 +136,8 @@ impl<E: End> Conversation<E> {
             pong_due: None,
             goodbye: None,
             assembly: Assembly::new(settings.frame_bytes_max),
+            packer: Packer::default(),
+            unpacker: Unpacker::new(settings.frame_bytes_max),
             garbage: 0,
             kinds: BTreeSet::new(),
             end: std::marker::PhantomData,
@@ -203,10 +212,12 @@ impl<E: End> Conversation<E> {
     pub fn say_as(&mut self, id: MessageId, lane: Lane, body: E::Says, now: Duration) -> Result<(), Stuck> {
         let at = self.wall_clock.saturating_add(now);
         let timestamp_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
-        match E::encode(self.codec, Signal::Message(Envelope { id, timestamp_ms, body })) {
-            Some(frame) => self.lanes.push(lane, frame),
-            None => Ok(()),
-        }
+        let may_pack = self.features.has(Features::PACKS) && !E::is_secret(&body);
+        let Some(frame) = E::encode(self.codec, Signal::Message(Envelope { id, timestamp_ms, body })) else {
+            return Ok(());
+        };
+        let packed = if may_pack { self.packer.pack(lane, &frame) } else { None };
+        self.lanes.push(lane, packed.map_or(frame, codec::encode_packed))
     }
 
     /// Tells a peer that takes notices something for its log.
@@ -267,13 +278,22 @@ impl<E: End> Conversation<E> {
                     None => Ok(Heard::Nothing),
                 }
             }
-            Ok(signal) => self.take(signal, now),
+            Ok(signal) => self.unpack(signal, now),
             Err(error) => self.pass_over(error),
         }
     }
 
     fn hear_whole(&mut self, frame: &Frame, now: Duration) -> Result<Heard<E::Hears>, Broken> {
         match E::decode(self.codec, frame) {
+            Ok(signal) => self.unpack(signal, now),
+            Err(error) => self.pass_over(error),
+        }
+    }
+
+    fn unpack(&mut self, signal: Signal<E::Hears>, now: Duration) -> Result<Heard<E::Hears>, Broken> {
+        let Signal::Packed(packed) = signal else { return self.take(signal, now) };
+        let frame = self.unpacker.unpack(&packed).map_err(|error| Broken::Protocol(error.to_string()))?;
+        match E::decode(self.codec, &frame) {
             Ok(signal) => self.take(signal, now),
             Err(error) => self.pass_over(error),
         }
@@ -282,12 +302,16 @@ impl<E: End> Conversation<E> {
     fn take(&mut self, signal: Signal<E::Hears>, now: Duration) -> Result<Heard<E::Hears>, Broken> {
         match signal {
             Signal::Message(envelope) => return Ok(Heard::Message(envelope)),
-            // A pong stands for all before it.
-            Signal::Ping(number) => self.pong_due = Some(number),
+            Signal::Ping(number) => {
+                // A pong stands for all before it.
+                self.pong_due = Some(number);
+                self.keepalive.was_asked(now);
+            }
             Signal::Pong(number) => self.pacer.arrived(number, now),
             Signal::Goodbye(reason) => return Err(Broken::Goodbye(reason)),
             Signal::Greeting => return Err(Broken::Protocol("it greets a second time".to_owned())),
-            Signal::Part(_) => return Err(Broken::Protocol("a part is made of parts".to_owned())),
+            Signal::Part(_) => return Err(Broken::Protocol("a part lies within a frame".to_owned())),
+            Signal::Packed(_) => return Err(Broken::Protocol("a frame is packed twice".to_owned())),
             Signal::Notice(text) => return Ok(Heard::Notice(text)),
         }
         Ok(Heard::Nothing)

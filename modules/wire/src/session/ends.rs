@@ -4,6 +4,8 @@ use super::conversation::End;
 use crate::codec::{CloudFrame, Codec, DecodeError, EdgeFrame, Signal};
 use crate::downlink::Downlink;
 use crate::link::Frame;
+use crate::path::ResourcePath;
+use crate::reply::ReplyTo;
 use crate::uplink::Uplink;
 
 /// The end at a node.
@@ -26,6 +28,7 @@ impl End for EdgeEnd {
             Signal::Pong(number) => EdgeFrame::Pong(number),
             Signal::Goodbye(reason) => EdgeFrame::Goodbye(reason),
             Signal::Part(part) => EdgeFrame::Part(part),
+            Signal::Packed(packed) => EdgeFrame::Packed(packed),
         })
     }
 
@@ -37,12 +40,17 @@ impl End for EdgeEnd {
             CloudFrame::Pong(number) => Signal::Pong(number),
             CloudFrame::Goodbye(reason) => Signal::Goodbye(reason),
             CloudFrame::Part(part) => Signal::Part(part),
+            CloudFrame::Packed(packed) => Signal::Packed(packed),
             CloudFrame::Notice(text) => Signal::Notice(text),
         })
     }
 
     fn keepalive() -> Option<Uplink> {
         Some(Uplink::Keepalive)
+    }
+
+    fn is_secret(_: &Uplink) -> bool {
+        false
     }
 }
 
@@ -58,6 +66,7 @@ impl End for CloudEnd {
             Signal::Pong(number) => CloudFrame::Pong(number),
             Signal::Goodbye(reason) => CloudFrame::Goodbye(reason),
             Signal::Part(part) => CloudFrame::Part(part),
+            Signal::Packed(packed) => CloudFrame::Packed(packed),
             Signal::Notice(text) => CloudFrame::Notice(text),
         })
     }
@@ -70,10 +79,20 @@ impl End for CloudEnd {
             EdgeFrame::Pong(number) => Signal::Pong(number),
             EdgeFrame::Goodbye(reason) => Signal::Goodbye(reason),
             EdgeFrame::Part(part) => Signal::Part(part),
+            EdgeFrame::Packed(packed) => Signal::Packed(packed),
         })
     }
 
     fn keepalive() -> Option<Downlink> {
         None
+    }
+
+    fn is_secret(body: &Downlink) -> bool {
+        let key = match body {
+            Downlink::Change { change, .. } => &change.key,
+            Downlink::Reply { to: ReplyTo { path: ResourcePath::Object(key), .. }, .. } => key,
+            Downlink::Reply { .. } | Downlink::Unknown(_) => return false,
+        };
+        matches!(key.resource.as_str(), "secret" | "serviceaccounttoken")
     }
 }

@@ -42,6 +42,12 @@ impl Keepalive {
         self.heard = self.heard.max(now);
     }
 
+    /// Notes that the peer asked whether this end is alive: the answer says so, and no beat of its own
+    /// is needed for another interval. Of two ends the one with the shorter interval beats.
+    pub fn was_asked(&mut self, now: Duration) {
+        self.next_beat = self.next_beat.max(now.saturating_add(self.limits.interval));
+    }
+
     /// Tells what is to be done at `now`. A beat that is returned counts as sent.
     pub fn poll(&mut self, now: Duration) -> Liveness {
         let dead_at = self.heard.saturating_add(self.limits.silence_max);
@@ -72,6 +78,18 @@ mod tests {
         assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Beat);
         assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Quiet(SECOND * 3));
         assert_eq!(keepalive.poll(SECOND * 3), Liveness::Beat);
+    }
+
+    #[test]
+    fn an_end_that_is_asked_often_enough_does_not_beat() {
+        let mut keepalive = keepalive();
+        assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Beat);
+        for second in (2..20).step_by(2) {
+            keepalive.heard(SECOND * second);
+            keepalive.was_asked(SECOND * second);
+            assert_eq!(keepalive.poll(SECOND * second), Liveness::Quiet(SECOND * (second + 3)));
+        }
+        assert_eq!(keepalive.poll(SECOND * 21), Liveness::Beat);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod lane;
 mod lanes;
 mod outbox;
 mod pacer;
+mod packer;
 
 pub use backlog::{Backlog, BacklogLimits, Displaced, Entry};
 pub use bucket::TokenBucket;

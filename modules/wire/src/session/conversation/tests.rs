@@ -29,7 +29,12 @@ fn cloud(codec: Codec) -> Conversation<CloudEnd> {
 }
 
 fn object(bytes: usize) -> Object {
-    let padding = "x".repeat(bytes);
+    let mut seed = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'a' + u8::try_from((seed >> 33) % 26).expect("a letter"))
+    });
+    let padding: String = noise.take(bytes).collect();
     Object::parse(format!(r#"{{"metadata":{{"name":"a","namespace":"b"}},"data":"{padding}"}}"#))
         .expect("an object")
 }
@@ -230,4 +235,34 @@ fn a_cloud_s_answer_to_a_lease_passes_its_changes() {
     let mut edge = edge(Codec::Native);
     let (heard, _) = carry(&mut cloud, &mut edge, Duration::ZERO);
     assert_eq!(heard, [reply(protocol::NodeReply::Done), reply(protocol::NodeReply::Object(object(1)))]);
+}
+
+#[test]
+fn what_resembles_what_was_said_before_is_small_but_secrets_are_sent_as_they_are() {
+    let mut cloud = cloud(Codec::Native);
+    let mut edge = edge(Codec::Native);
+    let mut sizes = |resource: protocol::ResourceType| {
+        let object = object(2000);
+        let key = object.key(resource).expect("a key");
+        let change = protocol::ObjectChange { kind: protocol::ChangeKind::Update, key, object };
+        let mut sizes = Vec::new();
+        for _ in 0..2 {
+            cloud.say(Lane::Sync, Downlink::change(change.clone()), Duration::ZERO).expect("room");
+            let mut heard = Vec::new();
+            let mut size = 0;
+            while let Some(frame) = cloud.next_frame(Duration::ZERO) {
+                size += frame.payload().len();
+                if let Heard::Message(envelope) = edge.hear(&frame, Duration::ZERO).expect("a sound frame") {
+                    heard.push(envelope.body);
+                }
+            }
+            sizes.push(size);
+            assert_eq!(heard, [Downlink::change(change.clone())]);
+        }
+        sizes
+    };
+    let plain = sizes(protocol::ResourceType::CONFIG_MAP);
+    assert!(plain[0] > 1000 && plain[1] < 200, "{plain:?}");
+    let secret = sizes(protocol::ResourceType::SECRET);
+    assert!(secret.iter().all(|size| *size > 2000), "{secret:?}");
 }
