@@ -88,7 +88,7 @@ async fn prepare(
         "" => edged.node.facts().await?.hostname,
         name => name.to_owned(),
     };
-    let hub = edgehub::Ports { dialer: Arc::new(WsDialer) };
+    let hub = edgehub::Ports { dialer: Arc::new(WsDialer), store: store.clone() };
     Ok((EdgePorts { store, hub, edged }, name))
 }
 
@@ -118,9 +118,10 @@ pub fn inert_catalog() -> Catalog {
 
 /// Makes ports that do nothing, for a catalog that is only looked at.
 fn inert() -> EdgePorts {
+    let store: SharedStore = Arc::new(MemoryStore::new());
     EdgePorts {
-        store: Arc::new(MemoryStore::new()),
-        hub: edgehub::Ports { dialer: Arc::new(MemoryNetwork::default()) },
+        store: store.clone(),
+        hub: edgehub::Ports { dialer: Arc::new(MemoryNetwork::default()), store },
         edged: hollow(&EdgedConfig::default()),
     }
 }

@@ -50,12 +50,12 @@ pub(crate) async fn start(
     directory: &Path,
     network: &MemoryNetwork,
 ) -> Result<Node, EdgeError> {
-    let hub = edgehub::Ports { dialer: Arc::new(network.clone()) };
     let loaded = configure(plan, directory)?;
     let sections = loaded.node_sections();
     let config = loaded.module::<EdgedConfig>(&sections, "edged")?;
     let store = edgecore::open_store(&directory.join("store"))?;
     let edged = runtime::edged_ports(&config).await?;
+    let hub = edgehub::Ports { dialer: Arc::new(network.clone()), store: store.clone() };
     let ports = EdgePorts { store, hub, edged };
     let seed = node_config::random_seed()?;
     let options = NodeOptions { name: plan.name.clone(), seed, ..NodeOptions::default() };

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use wire::link::{ListenOn, TlsFiles};
 
 /// The largest frame that a cloud accepts of an edge.
-const FRAME_BYTES_MAX: usize = 4 << 20;
+pub(crate) const FRAME_BYTES_MAX: usize = 4 << 20;
 /// Connections that may be in their handshake at a time.
 const HANDSHAKES_MAX: usize = 256;
 /// The time that a connection's handshakes may take.
@@ -47,6 +47,14 @@ pub struct CloudHubConfig {
     pub write_timeout: u32,
     /// The WebSocket transport.
     pub websocket: WebSocketConfig,
+    /// Sessions per second that begin to be told what their nodes must know; the others wait for their
+    /// turn, alive. 0 is no limit. Default 50.
+    pub resyncs_per_second: u32,
+    /// Mebibytes of changes that may wait for one node, before its session ends. Default 16.
+    pub node_queue_mib: u32,
+    /// Mebibytes of changes that may wait for all nodes together, before the sessions of those with
+    /// the most end. Default 256.
+    pub queue_mib: u32,
 }
 
 /// The WebSocket transport.
@@ -89,6 +97,9 @@ impl Default for CloudHubConfig {
             token_refresh_duration: 12,
             write_timeout: 30,
             websocket: WebSocketConfig::default(),
+            resyncs_per_second: 50,
+            node_queue_mib: 16,
+            queue_mib: 256,
         }
     }
 }
@@ -129,9 +140,21 @@ impl CloudHubConfig {
         Duration::from_secs(self.write_timeout.into())
     }
 
+    pub(crate) fn node_queue_bytes(&self) -> usize {
+        bytes_of_mib(self.node_queue_mib)
+    }
+
+    pub(crate) fn queue_bytes(&self) -> usize {
+        bytes_of_mib(self.queue_mib)
+    }
+
     pub(crate) fn node_limit(&self) -> usize {
         usize::try_from(self.node_limit).unwrap_or(usize::MAX)
     }
+}
+
+fn bytes_of_mib(mib: u32) -> usize {
+    usize::try_from(mib).unwrap_or(usize::MAX).saturating_mul(1 << 20)
 }
 
 impl ModuleConfig for CloudHubConfig {
@@ -140,6 +163,8 @@ impl ModuleConfig for CloudHubConfig {
             ("edgeCertSigningDuration", self.edge_cert_signing_duration),
             ("keepaliveInterval", self.keepalive_interval),
             ("nodeLimit", self.node_limit),
+            ("nodeQueueMib", self.node_queue_mib),
+            ("queueMib", self.queue_mib),
             ("tokenRefreshDuration", self.token_refresh_duration),
             ("writeTimeout", self.write_timeout),
         ] {
@@ -189,6 +214,7 @@ mod tests {
             token_refresh_duration: 34,
             write_timeout: 32,
             websocket: WebSocketConfig { enable: false, address: "127.0.0.1".to_owned(), port: 10010 },
+            ..CloudHubConfig::default()
         };
         assert_eq!(config, expect);
         let empty: CloudHubConfig = serde_json::from_value(serde_json::json!({})).expect("a section");

@@ -1,26 +1,45 @@
 //! A connection before and after its session: hello, admission, welcome, farewell.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use beehive::{Bus, Me, Message};
-use futures::future::join;
-use protocol::cloud::{NodeConnected, NodeDisconnected};
+use protocol::cloud::{NodeArrived, NodeConnected, NodeDisconnected};
 use protocol::{Held, NodeName};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use wire::Codec;
-use wire::codec::{CloudFrame, EdgeFrame, NATIVE_VERSION};
-use wire::link::{Link, LinkError};
+use wire::codec::{CloudFrame, EdgeFrame, Features, NATIVE_VERSION};
+use wire::link::{Incoming, Link, LinkError};
 
+use crate::CloudHub;
 use crate::config::HANDSHAKE_TIMEOUT;
+use crate::messages::{Arrived, Ended, ListenerEnded, Ready};
 use crate::queue::Queue;
 use crate::session::{Session, Settings};
-use crate::{CloudHub, Ended, Ready};
+
+/// What a node said of itself.
+#[derive(Debug, Default)]
+struct Introduction {
+    held: Option<Vec<Held>>,
+    features: Features,
+}
+
+/// A connection that became a session.
+struct Admitted {
+    session: u64,
+    turn: Option<oneshot::Receiver<()>>,
+    hello: Introduction,
+}
 
 /// Whether a connection becomes the node's session.
 #[derive(Debug)]
 pub(crate) enum Admission {
-    Session(u64),
+    Session {
+        number: u64,
+        /// Comes when the node may be told what it must know; `None` stands for at once.
+        turn: Option<oneshot::Receiver<()>>,
+    },
     Refused(String),
 }
 
@@ -30,6 +49,26 @@ pub(crate) struct Clock {
     pub(crate) since: Instant,
     /// The wall clock at that moment, since the Unix epoch.
     pub(crate) wall: Duration,
+}
+
+/// Hands connections to the hub as fast as it takes them.
+pub(crate) async fn accept(mut incoming: Box<dyn Incoming>, me: Me<CloudHub>) {
+    loop {
+        let sent = match incoming.accept().await {
+            Ok(accepted) => me.send(Arrived(accepted)).await,
+            Err(error) => {
+                let ended = me.send(ListenerEnded { problem: error.to_string() }).await;
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "the hub stops");
+                }
+                return;
+            }
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "the hub stops");
+            return;
+        }
+    }
 }
 
 /// A connection with all that its task needs.
@@ -56,7 +95,7 @@ impl Connection {
     ) {
         let (me, connection, node) = (self.me.clone(), self.number, self.node.clone());
         match self.greet(admitted).await {
-            Ok((session, held)) => self.run(session, held, fence).await,
+            Ok(admitted) => self.run(admitted, fence).await,
             Err(error) => tracing::warn!(%node, %error, "a connection was not admitted"),
         }
         if let Err(error) = me.send(Ended { connection, node }).await {
@@ -64,22 +103,20 @@ impl Connection {
         }
     }
 
-    async fn greet(
-        &mut self,
-        admitted: oneshot::Receiver<Admission>,
-    ) -> Result<(u64, Option<Vec<Held>>), LinkError> {
-        let held = match self.codec {
-            Codec::KubeEdge => None,
+    async fn greet(&mut self, admitted: oneshot::Receiver<Admission>) -> Result<Admitted, LinkError> {
+        let hello = match self.codec {
+            Codec::KubeEdge => Introduction::default(),
             Codec::Native => match timeout(HANDSHAKE_TIMEOUT, self.hello()).await {
-                Ok(held) => held?,
+                Ok(hello) => hello?,
                 Err(_) => return Err(LinkError::HandshakeTimeout(HANDSHAKE_TIMEOUT)),
             },
         };
         self.me.send(Ready { connection: self.number }).await.map_err(|_| LinkError::Closed)?;
         match admitted.await.map_err(|_| LinkError::Closed)? {
-            Admission::Session(session) => {
-                self.tell(CloudFrame::Welcome { version: NATIVE_VERSION, session }).await?;
-                Ok((session, held))
+            Admission::Session { number: session, turn } => {
+                let features = hello.features;
+                self.tell(CloudFrame::Welcome { version: NATIVE_VERSION, session, features }).await?;
+                Ok(Admitted { session, turn, hello })
             }
             Admission::Refused(reason) => {
                 self.tell(CloudFrame::Goodbye(reason.clone())).await?;
@@ -88,14 +125,16 @@ impl Connection {
         }
     }
 
-    async fn hello(&mut self) -> Result<Option<Vec<Held>>, LinkError> {
+    async fn hello(&mut self) -> Result<Introduction, LinkError> {
         let frame = self.link.reader.next().await?;
         match self.codec.decode_edge(&frame) {
             Ok(EdgeFrame::Hello(hello)) if hello.node != self.node.as_str() => {
                 let claimed = hello.node;
                 Err(LinkError::Handshake(format!("the hello is of another node, {claimed}")))
             }
-            Ok(EdgeFrame::Hello(hello)) => Ok(hello.held),
+            Ok(EdgeFrame::Hello(hello)) => {
+                Ok(Introduction { held: hello.held, features: hello.features.shared_with(Features::ALL) })
+            }
             Ok(_) => Err(LinkError::Handshake("the first frame is no hello".to_owned())),
             Err(error) => Err(LinkError::Handshake(error.to_string())),
         }
@@ -109,13 +148,17 @@ impl Connection {
         }
     }
 
-    async fn run(self, session: u64, held: Option<Vec<Held>>, fence: oneshot::Receiver<()>) {
+    async fn run(self, admitted: Admitted, fence: oneshot::Receiver<()>) {
         let Self { node, codec, bus, link, queue, .. } = self;
+        let Admitted { session, turn, hello: Introduction { held, features } } = admitted;
         tracing::info!(%node, session, ?codec, "a node connected");
-        let connected = announce(&bus, NodeConnected { node: node.clone(), session, held });
+        // Who serves the node's requests is to know of its session before the first one.
+        announce(&bus, NodeArrived { node: node.clone(), session }).await;
         let settings = Settings {
             node: node.clone(),
+            number: session,
             codec,
+            features,
             silence_max: self.silence_max,
             write_timeout: self.write_timeout,
             started: self.clock.since + self.clock.since.elapsed(),
@@ -123,10 +166,30 @@ impl Connection {
             seed: self.seed,
         };
         let (running, writing) = Session::new(settings, bus.clone(), queue, link.writer);
-        let ((), end) = join(connected, running.run(link.reader, writing, fence)).await;
+        if turn.is_some() {
+            running.notify("many nodes connect at once: this one is told what changed when its turn comes");
+        }
+        let connected = connected(&bus, turn, NodeConnected { node: node.clone(), session, held });
+        let end = tokio::select! {
+            biased;
+            never = connected => match never {},
+            end = running.run(link.reader, writing, fence) => end,
+        };
         tracing::info!(%node, session, reason = %end, "a node's session ended");
         announce(&bus, NodeDisconnected { node, session }).await;
     }
+}
+
+/// Announces a session that may be told what its node must know, when its turn comes.
+async fn connected(bus: &Bus, turn: Option<oneshot::Receiver<()>>, event: NodeConnected) -> Infallible {
+    let may_begin = match turn {
+        Some(turn) => turn.await.is_ok(),
+        None => true,
+    };
+    if may_begin {
+        announce(bus, event).await;
+    }
+    std::future::pending().await
 }
 
 async fn announce<E: Message + Clone>(bus: &Bus, event: E) {

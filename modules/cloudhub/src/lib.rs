@@ -6,22 +6,31 @@
 
 mod config;
 mod connection;
+mod messages;
 mod ports;
 mod queue;
 mod serve;
 mod session;
+mod sessions;
+mod turns;
 
 use std::collections::BTreeMap;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
-use beehive::{BuildError, Context, Failure, Group, Handler, Me, Message, Module, ModuleName, Wiring};
-use protocol::cloud::{EndSession, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode};
+use beehive::{BuildError, Context, Failure, Group, Handler, Module, ModuleName, Wiring};
+use protocol::cloud::{
+    EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode,
+};
 use protocol::{NodeName, group};
 use tokio::sync::oneshot;
-use wire::link::{Accepted, Incoming};
+use tokio::time::Instant;
+use wire::link::Accepted;
 
 use crate::connection::{Admission, Clock, Connection};
+use crate::messages::{Arrived, Arriving, Ended, ListenerEnded, NextTurns, Ready};
 use crate::queue::Queue;
+use crate::sessions::{Entry, Sessions};
+use crate::turns::Turns;
 
 pub use crate::config::{CloudHubConfig, HttpsConfig, WebSocketConfig};
 pub use crate::ports::Ports;
@@ -29,45 +38,8 @@ pub use crate::ports::Ports;
 /// Connections that may have arrived and not yet be admitted.
 const ARRIVING_MAX: usize = 256;
 
-/// A connection came from a listener.
-#[derive(Debug, Message)]
-struct Arrived(Accepted);
-
-/// A connection said all that it must before it is admitted.
-#[derive(Debug, Message)]
-struct Ready {
-    connection: u64,
-}
-
-/// A connection ended.
-#[derive(Debug, Message)]
-struct Ended {
-    connection: u64,
-    node: NodeName,
-}
-
-/// A listener ended.
-#[derive(Debug, Message)]
-struct ListenerEnded {
-    problem: String,
-}
-
-/// A connection that waits for its admission.
-#[derive(Debug)]
-struct Arriving {
-    node: NodeName,
-    queue: Queue,
-    fence: oneshot::Sender<()>,
-    admit: oneshot::Sender<Admission>,
-}
-
-/// A node's session. Dropping it ends the session.
-#[derive(Debug)]
-struct Entry {
-    connection: u64,
-    queue: Queue,
-    _fence: oneshot::Sender<()>,
-}
+/// The shortest pause between two rounds of turns.
+const TURN_PAUSE: Duration = Duration::from_millis(10);
 
 /// The cloud hub.
 #[derive(Debug)]
@@ -75,7 +47,9 @@ pub struct CloudHub {
     config: CloudHubConfig,
     ports: Ports,
     arriving: BTreeMap<u64, Arriving>,
-    sessions: BTreeMap<NodeName, Entry>,
+    sessions: Sessions,
+    turns: Turns<oneshot::Sender<()>>,
+    started: Option<Instant>,
     connections: u64,
 }
 
@@ -87,47 +61,32 @@ impl Module for CloudHub {
     type Ports = Ports;
 
     fn build(config: CloudHubConfig, ports: Ports) -> Result<Self, BuildError> {
-        let (arriving, sessions) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { config, ports, arriving, sessions, connections: 0 })
+        let sessions = Sessions::new(config.queue_bytes());
+        let turns = Turns::new(config.resyncs_per_second);
+        Ok(Self { config, ports, arriving: BTreeMap::new(), sessions, turns, started: None, connections: 0 })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.handles::<Arrived>().handles::<Ready>().handles::<Ended>().handles::<ListenerEnded>();
-        wiring.handles::<SendToNode>().handles::<EndSession>();
+        wiring.handles::<NextTurns>().handles::<SendToNode>().handles::<EndSession>();
         wiring.asks::<ServeNode>(group::EDGECONTROLLER);
-        wiring.publishes::<NodeConnected>().publishes::<NodeDisconnected>();
+        wiring.publishes::<NodeArrived>().publishes::<NodeConnected>().publishes::<NodeDisconnected>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
+        // A hub that was restarted goes on with greater numbers: its sessions are newer.
+        let since_epoch = cx.wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.connections = u64::try_from(since_epoch.as_micros()).unwrap_or_default();
+        self.started = Some(cx.now());
         if !self.config.websocket.enable {
             tracing::info!("no node can connect: cloudHub.websocket.enable is false");
             return Ok(());
         }
         for listener in &self.ports.listeners {
             let incoming = listener.listen(self.config.listen_on()).await.map_err(Failure::because)?;
-            cx.spawn(accept(incoming, cx.me()));
+            cx.spawn(connection::accept(incoming, cx.me()));
         }
         Ok(())
-    }
-}
-
-/// Hands connections to the hub as fast as it takes them.
-async fn accept(mut incoming: Box<dyn Incoming>, me: Me<CloudHub>) {
-    loop {
-        let sent = match incoming.accept().await {
-            Ok(accepted) => me.send(Arrived(accepted)).await,
-            Err(error) => {
-                let ended = me.send(ListenerEnded { problem: error.to_string() }).await;
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "the hub stops");
-                }
-                return;
-            }
-        };
-        if let Err(error) = sent {
-            tracing::debug!(%error, "the hub stops");
-            return;
-        }
     }
 }
 
@@ -152,7 +111,7 @@ impl Handler<Arrived> for CloudHub {
         self.connections += 1;
         let (fence, fenced) = oneshot::channel();
         let (admit, admitted) = oneshot::channel();
-        let queue = Queue::new(codec);
+        let queue = Queue::new(codec, self.config.node_queue_bytes(), self.sessions.total());
         let arriving = Arriving { node: node.clone(), queue: queue.clone(), fence, admit };
         self.arriving.insert(self.connections, arriving);
         let mut seed = [0; 8];
@@ -177,12 +136,11 @@ impl Handler<Arrived> for CloudHub {
 }
 
 impl Handler<Ready> for CloudHub {
-    async fn handle(&mut self, Ready { connection }: Ready, _: &mut Context<Self>) -> Result<(), Failure> {
+    async fn handle(&mut self, Ready { connection }: Ready, cx: &mut Context<Self>) -> Result<(), Failure> {
         let Some(Arriving { node, queue, fence, admit }) = self.arriving.remove(&connection) else {
             return Ok(());
         };
-        let is_known = self.sessions.contains_key(&node);
-        if !is_known && self.sessions.len() >= self.config.node_limit() {
+        if !self.sessions.has(&node) && self.sessions.len() >= self.config.node_limit() {
             let limit = self.config.node_limit;
             tracing::warn!(%node, limit, "a node was refused: nodeLimit is reached");
             if admit.send(Admission::Refused("the cloud serves as many nodes as it may".to_owned())).is_err()
@@ -191,11 +149,45 @@ impl Handler<Ready> for CloudHub {
             }
             return Ok(());
         }
-        if admit.send(Admission::Session(connection)).is_ok() {
-            let entry = Entry { connection, queue, _fence: fence };
-            if self.sessions.insert(node.clone(), entry).is_some() {
-                tracing::info!(%node, "a newer connection takes the place of the node's session");
+        let turn = self.turn(connection, cx);
+        if admit.send(Admission::Session { number: connection, turn }).is_ok() {
+            self.sessions.begin(node, Entry { connection, queue, _fence: fence });
+        }
+        Ok(())
+    }
+}
+
+impl CloudHub {
+    fn now(&self) -> Duration {
+        self.started.map(|started| started.elapsed()).unwrap_or_default()
+    }
+
+    /// Gives a session its turn to be told what its node must know; `None` stands for at once.
+    fn turn(&mut self, connection: u64, cx: &mut Context<Self>) -> Option<oneshot::Receiver<()>> {
+        let now = self.now();
+        if self.turns.take(now) {
+            return None;
+        }
+        let is_first = self.turns.pause(now).is_none();
+        let (tell, turn) = oneshot::channel();
+        self.turns.wait(connection, tell);
+        if is_first && let Some(pause) = self.turns.pause(now) {
+            cx.after(pause, NextTurns);
+        }
+        Some(turn)
+    }
+}
+
+impl Handler<NextTurns> for CloudHub {
+    async fn handle(&mut self, _: NextTurns, cx: &mut Context<Self>) -> Result<(), Failure> {
+        let now = self.now();
+        while let Some(tell) = self.turns.next(now) {
+            if tell.send(()).is_err() {
+                tracing::debug!("a node left before its turn");
             }
+        }
+        if let Some(pause) = self.turns.pause(now) {
+            cx.after(pause.max(TURN_PAUSE), NextTurns);
         }
         Ok(())
     }
@@ -204,10 +196,8 @@ impl Handler<Ready> for CloudHub {
 impl Handler<Ended> for CloudHub {
     async fn handle(&mut self, ended: Ended, _: &mut Context<Self>) -> Result<(), Failure> {
         self.arriving.remove(&ended.connection);
-        let current = self.sessions.get(&ended.node).map(|entry| entry.connection);
-        if current == Some(ended.connection) {
-            self.sessions.remove(&ended.node);
-        }
+        self.turns.leave(ended.connection);
+        self.sessions.forget(&ended.node, ended.connection);
         Ok(())
     }
 }
@@ -224,20 +214,14 @@ impl Handler<SendToNode> for CloudHub {
         SendToNode { node, change }: SendToNode,
         _: &mut Context<Self>,
     ) -> Result<Result<(), SendRefused>, Failure> {
-        let Some(entry) = self.sessions.get(&node) else { return Ok(Err(SendRefused::NotConnected)) };
-        if entry.queue.push(change).is_ok() {
-            return Ok(Ok(()));
-        }
-        tracing::warn!(%node, "the node does not keep up: its queue is full and its session ends");
-        self.sessions.remove(&node);
-        Ok(Err(SendRefused::QueueFull))
+        Ok(self.sessions.send(&node, change))
     }
 }
 
 impl Handler<EndSession> for CloudHub {
     async fn handle(&mut self, ended: EndSession, _: &mut Context<Self>) -> Result<(), Failure> {
         let EndSession { node } = ended;
-        if self.sessions.remove(&node).is_some() {
+        if self.sessions.end(&node) {
             tracing::info!(%node, "the node's session ends, so that it says what it holds");
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! What one session has for its node, shared between the hub, which fills it, and the session's
 //! task, which empties it. Both run on the hub's thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,28 +15,67 @@ const KEYS_MAX: usize = 8192;
 /// Changes that a native peer may leave unacknowledged.
 const WINDOW: usize = 32;
 
+/// What a change costs beside its object.
+const CHANGE_BYTES: usize = 256;
+
 /// Upstream's rule: one at a time, five seconds, four repetitions.
 const KUBEEDGE: OutboxLimits = OutboxLimits {
     keys_max: KEYS_MAX,
+    bytes_max: usize::MAX,
     window: 1,
     resend_after: Duration::from_secs(5),
     resends_max: 4,
     retry: (Duration::from_secs(1), Duration::from_secs(60)),
 };
 
-/// A native peer refuses what it cannot keep, so that a repetition is only a last resort.
+/// A native peer refuses what it cannot keep, and a slow link needs its time: a repetition is only a
+/// last resort.
 const NATIVE: OutboxLimits = OutboxLimits {
     keys_max: KEYS_MAX,
+    bytes_max: usize::MAX,
     window: WINDOW,
-    resend_after: Duration::from_secs(45),
+    resend_after: Duration::from_secs(600),
     resends_max: 1,
     retry: (Duration::from_millis(500), Duration::from_secs(30)),
 };
 
+/// The bytes that wait in all queues. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Total(Rc<Cell<usize>>);
+
+impl Total {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.get()
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     outbox: RefCell<Outbox<ObjectKey, ObjectChange>>,
+    /// The part of the total that is this queue's.
+    counted: Cell<usize>,
+    total: Total,
     filled: Notify,
+}
+
+impl Shared {
+    fn count(&self, bytes: usize) {
+        let all = self.total.bytes() - self.counted.replace(bytes) + bytes;
+        self.total.0.set(all);
+    }
+
+    fn change<R>(&self, act: impl FnOnce(&mut Outbox<ObjectKey, ObjectChange>) -> R) -> R {
+        let mut outbox = self.outbox.borrow_mut();
+        let result = act(&mut outbox);
+        self.count(outbox.bytes());
+        result
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.count(0);
+    }
 }
 
 /// The queue of one session. Clones are the same queue.
@@ -44,18 +83,31 @@ struct Shared {
 pub(crate) struct Queue(Rc<Shared>);
 
 impl Queue {
-    pub(crate) fn new(codec: Codec) -> Self {
+    /// Makes the queue of a session, which may hold so many bytes and counts them in `total`.
+    pub(crate) fn new(codec: Codec, bytes_max: usize, total: Total) -> Self {
         let limits = match codec {
             Codec::KubeEdge => KUBEEDGE,
             Codec::Native => NATIVE,
         };
-        Self(Rc::new(Shared { outbox: RefCell::new(Outbox::new(limits)), filled: Notify::new() }))
+        let outbox = RefCell::new(Outbox::new(OutboxLimits { bytes_max, ..limits }));
+        Self(Rc::new(Shared { outbox, counted: Cell::new(0), total, filled: Notify::new() }))
     }
 
     pub(crate) fn push(&self, change: ObjectChange) -> Result<(), Full> {
-        self.0.outbox.borrow_mut().push(change.key.clone(), change)?;
+        let bytes = change.object.raw().len() + CHANGE_BYTES;
+        self.0.change(|outbox| outbox.push(change.key.clone(), change, bytes))?;
         self.0.filled.notify_one();
         Ok(())
+    }
+
+    /// Returns how many bytes wait, those that are unacknowledged too.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.counted.get()
+    }
+
+    /// Takes what waits out of the total: the session ends, and its task drops the queue.
+    pub(crate) fn abandon(&self) {
+        self.0.change(|outbox| *outbox = Outbox::new(NATIVE));
     }
 
     /// Waits until something was pushed since the last wait.
@@ -63,16 +115,21 @@ impl Queue {
         self.0.filled.notified().await;
     }
 
-    pub(crate) fn next(&self, now: Duration, id: impl FnOnce() -> MessageId) -> Option<ToSend<ObjectChange>> {
-        self.0.outbox.borrow_mut().next(now, id)
+    pub(crate) fn next(
+        &self,
+        now: Duration,
+        fits: impl Fn(&ObjectChange) -> bool,
+        id: impl FnOnce() -> MessageId,
+    ) -> Option<ToSend<ObjectChange>> {
+        self.0.change(|outbox| outbox.next(now, fits, id))
     }
 
     pub(crate) fn acknowledge(&self, id: &MessageId) -> bool {
-        self.0.outbox.borrow_mut().acknowledge(id)
+        self.0.change(|outbox| outbox.acknowledge(id))
     }
 
     pub(crate) fn refuse(&self, id: &MessageId, now: Duration) -> bool {
-        self.0.outbox.borrow_mut().refuse(id, now)
+        self.0.change(|outbox| outbox.refuse(id, now))
     }
 
     pub(crate) fn next_due(&self) -> Option<Duration> {

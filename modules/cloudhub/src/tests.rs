@@ -1,175 +1,26 @@
 //! The hub between a probe, which plays the other modules, and edges at the far ends of memory
 //! links.
 
-use std::cell::RefCell;
+mod fencing;
+mod limits;
+mod priority;
+mod world;
+
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use beehive::probe::ProbeBuilder;
-use beehive::{Probe, Responder};
+use beehive::Probe;
 use futures::FutureExt;
-use protocol::cloud::{EndSession, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode};
-use protocol::{
-    ChangeKind, Held, NodeName, NodeReply, NodeRequest, Object, ObjectChange, ResourceType, group,
-};
-use wire::codec::{CloudFrame, EdgeFrame, Hello, NATIVE_VERSION};
-use wire::link::{
-    Accepted, DialTo, Dialer, Frame, Identity, Incoming, Link, LinkError, ListenOn, Listener, TlsFiles,
-};
-use wire::{
-    AckRoute, Codec, Downlink, Envelope, MemoryLimits, MemoryNetwork, MessageId, ResourcePath, Uplink,
-    link_pair,
-};
+use protocol::cloud::{EndSession, NodeConnected, SendRefused, SendToNode, ServeNode};
+use protocol::{Held, NodeReply, group};
+use wire::codec::{CloudFrame, EdgeFrame};
+use wire::link::{Accepted, Frame, Identity, Incoming, Link, LinkError, ListenOn, Listener};
+use wire::{Codec, Downlink, Envelope, MessageId, ResourcePath, Uplink, link_pair};
 
+use self::world::*;
 use super::*;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Requests that the edge controller was asked to serve and has not answered.
-type Serving = Rc<RefCell<Vec<Responder<NodeReply>>>>;
-
-struct Edges {
-    network: MemoryNetwork,
-}
-
-impl Edges {
-    fn new() -> Self {
-        Self { network: MemoryNetwork::new(MemoryLimits { frames_max: 4, backlog_max: 16 }) }
-    }
-
-    fn probe(&self, config: CloudHubConfig) -> ProbeBuilder<CloudHub> {
-        Probe::new(config, Ports { listeners: vec![Arc::new(self.network.clone())] })
-    }
-
-    async fn start(&self) -> Probe<CloudHub> {
-        self.probe(CloudHubConfig::default())
-            .serve::<ServeNode>(group::EDGECONTROLLER, |_| NodeReply::Done)
-            .start()
-            .await
-    }
-
-    async fn dial(&self, name: &str, codec: Codec) -> Edge {
-        let to = DialTo {
-            server: "127.0.0.1:10000".to_owned(),
-            node: node(name),
-            project: String::new(),
-            codecs: vec![codec],
-            tls: TlsFiles { ca: "-".into(), certificate: "-".into(), key: "-".into() },
-            handshake_timeout: SECOND,
-            frame_bytes_max: 1 << 20,
-        };
-        let dialed = self.network.dial(to).await.expect("it listens");
-        Edge { link: dialed.link, codec, sent: 0 }
-    }
-
-    /// Connects a native edge that is welcome.
-    async fn connect(&self, name: &str) -> Edge {
-        let mut edge = self.dial(name, Codec::Native).await;
-        edge.say_hello(name, None).await;
-        assert!(matches!(edge.hear().await, CloudFrame::Welcome { .. }));
-        edge
-    }
-}
-
-struct Edge {
-    link: Link,
-    codec: Codec,
-    sent: u32,
-}
-
-impl Edge {
-    async fn say(&mut self, frame: EdgeFrame) {
-        let frame = self.codec.encode_edge(frame).expect("a frame of this codec");
-        self.link.writer.send(frame).await.expect("the link is up");
-    }
-
-    async fn say_hello(&mut self, name: &str, held: Option<Vec<Held>>) {
-        let hello = Hello { version: NATIVE_VERSION, node: name.to_owned(), instance: [1; 16], held };
-        self.say(EdgeFrame::Hello(hello)).await;
-    }
-
-    async fn send(&mut self, body: Uplink) -> MessageId {
-        self.sent += 1;
-        let id = MessageId::new(&format!("up-{}", self.sent));
-        self.say(EdgeFrame::Up(Envelope { id: id.clone(), timestamp_ms: 0, body })).await;
-        id
-    }
-
-    async fn acknowledge(&mut self, parent: &MessageId) {
-        let route = AckRoute { source: String::new(), group: String::new(), path: ResourcePath::Empty };
-        self.send(Uplink::Ack { parent: parent.clone(), route }).await;
-    }
-
-    /// Returns the next frame that is not about liveness.
-    async fn hear(&mut self) -> CloudFrame {
-        loop {
-            let frame = self.link.reader.next().await.expect("the link is up");
-            match self.codec.decode_cloud(&frame).expect("a frame") {
-                CloudFrame::Ping(number) => {
-                    let pong = self.codec.encode_edge(EdgeFrame::Pong(number)).expect("a frame");
-                    let sent = self.link.writer.send(pong).await;
-                    assert!(matches!(sent, Ok(()) | Err(LinkError::Closed)), "{sent:?}");
-                }
-                frame => return frame,
-            }
-        }
-    }
-
-    async fn hear_down(&mut self) -> Envelope<Downlink> {
-        match self.hear().await {
-            CloudFrame::Down(down) => down,
-            other => panic!("a message: {other:?}"),
-        }
-    }
-
-    /// Returns the id, the name and the version of the next change.
-    async fn hear_change(&mut self) -> (MessageId, String, String) {
-        let Envelope { id, body, .. } = self.hear_down().await;
-        let Downlink::Change { change, .. } = body else { panic!("a change: {body:?}") };
-        let version = change.object.meta().resource_version.clone().unwrap_or_default();
-        (id, change.key.name.to_string(), version)
-    }
-
-    async fn hear_end(&mut self) -> LinkError {
-        loop {
-            if let Err(error) = self.link.reader.next().await {
-                return error;
-            }
-        }
-    }
-}
-
-fn node(name: &str) -> NodeName {
-    NodeName::parse(name).expect("a name")
-}
-
-fn object(name: &str, version: u32) -> Object {
-    let meta =
-        serde_json::json!({"name": name, "namespace": "default", "resourceVersion": version.to_string()});
-    Object::from_value(&serde_json::json!({"metadata": meta})).expect("an object")
-}
-
-fn change(name: &str, version: u32) -> ObjectChange {
-    let object = object(name, version);
-    let key = object.key(ResourceType::CONFIG_MAP).expect("a key");
-    ObjectChange { kind: ChangeKind::Update, key, object }
-}
-
-fn query(name: &str) -> Uplink {
-    Uplink::request(NodeRequest::Query(change(name, 0).key))
-}
-
-async fn send(probe: &Probe<CloudHub>, to: &str, name: &str, version: u32) -> Result<(), SendRefused> {
-    let message = SendToNode { node: node(to), change: change(name, version) };
-    probe.ask(message).await.expect("the hub answers")
-}
-
-fn disconnected(probe: &Probe<CloudHub>) -> Vec<(String, u64)> {
-    let events: Vec<NodeDisconnected> = probe.published();
-    events.into_iter().map(|event| (event.node.to_string(), event.session)).collect()
-}
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_node_is_connected_once_it_said_hello() {
@@ -349,31 +200,36 @@ async fn a_node_has_a_bounded_number_of_requests_served_at_a_time() {
         })
         .start()
         .await;
-    let Edge { link: Link { mut reader, mut writer }, .. } = edges.connect("edge-1").await;
-    let sending = async move {
-        for number in 0..200 {
+    let Edge { link: Link { mut reader, writer }, .. } = edges.connect("edge-1").await;
+    let writer = tokio::sync::Mutex::new(writer);
+    let say = async |frame| {
+        let frame = Codec::Native.encode_edge(frame).expect("a frame");
+        writer.lock().await.send(frame).await.expect("the link is up");
+    };
+    let sending = async {
+        for number in 0..2000 {
             let id = MessageId::new(&number.to_string());
             let up = Envelope { id, timestamp_ms: 0, body: query("a") };
-            let frame = Codec::Native.encode_edge(EdgeFrame::Up(up)).expect("a frame");
-            writer.send(frame).await.expect("the link is up");
+            say(EdgeFrame::Up(up)).await;
         }
-        writer
     };
     let mut sending = std::pin::pin!(sending);
     assert!(sending.as_mut().now_or_never().is_none());
     let idle = async { probe.settle().await };
     tokio::select! {
         biased;
-        _writer = &mut sending => panic!("the hub took more than it may"),
+        () = &mut sending => panic!("the hub took more than it may"),
         () = idle => {}
     }
     assert_eq!(probe.asked::<ServeNode>().len(), 16);
     let mut answered = 0;
     let answering = async {
-        while answered < 200 {
+        while answered < 2000 {
             let frame = reader.next().await.expect("the link is up");
-            if let Ok(CloudFrame::Down(_)) = Codec::Native.decode_cloud(&frame) {
-                answered += 1;
+            match Codec::Native.decode_cloud(&frame) {
+                Ok(CloudFrame::Down(_)) => answered += 1,
+                Ok(CloudFrame::Ping(number)) => say(EdgeFrame::Pong(number)).await,
+                other => panic!("an answer or a ping: {other:?}"),
             }
         }
     };
@@ -391,7 +247,7 @@ async fn a_node_has_a_bounded_number_of_requests_served_at_a_time() {
         () = async { tokio::join!(sending, answering); } => {}
         () = serve_all => {}
     }
-    assert_eq!(answered, 200);
+    assert_eq!(answered, 2000);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::kinds::{Kind, segment};
 use crate::raw;
+use crate::sessions::Epoch;
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(10);
@@ -77,6 +78,7 @@ pub(crate) struct Caller {
     deadline: Instant,
     pace: Pace,
     waits: bool,
+    epoch: Option<Epoch>,
 }
 
 impl Api {
@@ -91,7 +93,8 @@ impl Api {
 
     /// Makes a caller that takes its turn among all others.
     pub(crate) fn caller(&self, deadline: Instant, random: [u8; 16]) -> Caller {
-        Caller { api: self.clone(), deadline, pace: Pace::new(PAUSE.0, PAUSE.1, random), waits: true }
+        let pace = Pace::new(PAUSE.0, PAUSE.1, random);
+        Caller { api: self.clone(), deadline, pace, waits: true, epoch: None }
     }
 
     /// Makes a caller that need not wait for its turn.
@@ -101,6 +104,12 @@ impl Api {
 }
 
 impl Caller {
+    /// Makes no call once the session is over that it is made for. One that is under way by then
+    /// ends before the newer session is served for the same object: see [`crate::lanes`].
+    pub(crate) fn within(self, epoch: Epoch) -> Self {
+        Self { epoch: Some(epoch), ..self }
+    }
+
     /// Makes a call, and makes it again while the API server cannot be reached or cannot serve it,
     /// up to the deadline. A creation that is tried again may find its own work: `AlreadyExists`.
     pub(crate) async fn call(&mut self, call: &Call) -> Result<Bytes, ApiStatus> {
@@ -125,6 +134,9 @@ impl Caller {
             Some(turn) => Some(turn.await.map_err(|_closed| timed_out())?),
             None => None,
         };
+        if self.epoch.as_ref().is_some_and(Epoch::is_over) {
+            return Err(ApiStatus::new(410, "Expired", "a newer session of the node began"));
+        }
         let answer = self.api.client.request_text(call.request()?);
         match tokio::time::timeout(TRY, answer).await {
             Ok(Ok(body)) => Ok(Bytes::from(body)),

@@ -13,7 +13,7 @@ use crate::desired::Effect;
 use crate::kinds::Kind;
 use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, PodsListed};
 use crate::outbox::Parcel;
-use crate::watch::WatchEvent;
+use crate::watch::{self, WatchEvent};
 use crate::{EdgeController, raw};
 
 /// How long the cloud hub is given to queue one change.
@@ -33,6 +33,17 @@ pub(crate) enum Delivery {
 }
 
 impl EdgeController {
+    /// Starts watching a type, unless that was done.
+    pub(crate) fn watch(&mut self, resource: ResourceType, cx: &mut Context<Self>) {
+        if self.watched.contains(&resource) {
+            return;
+        }
+        let kind = Kind::of(&resource).expect("watched types are known");
+        self.watched.push(resource.clone());
+        let random = cx.uuid();
+        cx.spawn(watch::watch(self.api.client(), resource, kind, cx.me(), random));
+    }
+
     /// Takes an event of a watch.
     pub(crate) fn take(&mut self, resource: &ResourceType, event: WatchEvent) -> Vec<Effect> {
         let key = match &event {

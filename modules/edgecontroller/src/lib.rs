@@ -22,8 +22,8 @@ mod up;
 mod watch;
 
 use beehive::{BuildError, Context, Defer, Failure, Group, Handler, Module, ModuleName, Responder, Wiring};
-use protocol::cloud::{EndSession, NodeConnected, NodeDisconnected, SendToNode, ServeNode};
-use protocol::{ApiStatus, NodeReply, NodeRequest, ResourceType, group};
+use protocol::cloud::{EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendToNode, ServeNode};
+use protocol::{ApiStatus, NodeReply, ResourceType, group};
 
 use crate::api::Api;
 pub use crate::config::EdgeControllerConfig;
@@ -32,10 +32,8 @@ use crate::lanes::{Admission, Lanes};
 use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, NotEnded, PodsListed, Served};
 use crate::outbox::Outbox;
 use crate::sessions::Sessions;
+use crate::up::Job;
 use crate::watch::{WatchEvent, Watched};
-
-/// A request of a node, and who waits for the reply.
-type Job = (NodeRequest, Responder<NodeReply>);
 
 /// The module.
 pub struct EdgeController {
@@ -70,7 +68,11 @@ impl Module for EdgeController {
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.defers::<ServeNode>();
-        wiring.handles::<NodeConnected>().handles::<NodeDisconnected>().handles::<Watched>();
+        wiring
+            .handles::<NodeArrived>()
+            .handles::<NodeConnected>()
+            .handles::<NodeDisconnected>()
+            .handles::<Watched>();
         wiring.handles::<Fetched>().handles::<PodsListed>().handles::<Checked>().handles::<Again>();
         wiring.handles::<Delivered>().handles::<GoOn>().handles::<NotEnded>().handles::<Served>();
         wiring.asks::<SendToNode>(group::CLOUDHUB).may_ask::<EndSession>(group::CLOUDHUB);
@@ -93,6 +95,15 @@ impl Handler<Watched> for EdgeController {
         self.carry_out(effects, cx);
         if ended {
             self.watch_next(&resource, cx);
+        }
+        Ok(())
+    }
+}
+
+impl Handler<NodeArrived> for EdgeController {
+    async fn handle(&mut self, arrived: NodeArrived, _: &mut Context<Self>) -> Result<(), Failure> {
+        if self.sessions.arrive(&arrived.node, arrived.session) {
+            self.outbox.clear(&arrived.node);
         }
         Ok(())
     }
@@ -121,19 +132,21 @@ impl Handler<NodeDisconnected> for EdgeController {
 impl Defer<ServeNode> for EdgeController {
     async fn handle(
         &mut self,
-        ServeNode { node, request }: ServeNode,
+        ServeNode { node, session, request }: ServeNode,
         responder: Responder<NodeReply>,
         cx: &mut Context<Self>,
     ) -> Result<(), Failure> {
         if self.sessions.is_missed(&node) {
             self.recover(node.clone(), cx);
         }
-        match self.lanes.offer(&node, lanes::subject(&request), (request, responder)) {
+        let epoch = self.sessions.epoch(&node, session);
+        let subject = lanes::subject(&request);
+        match self.lanes.offer(&node, subject, Job { epoch, request, responder }) {
             Admission::Start(subject, job) => self.start(node, subject, job, cx),
             Admission::Waits => {}
-            Admission::Refused((_, responder)) => {
+            Admission::Refused(job) => {
                 let why = "the node asks for too much at once";
-                responder.reply(NodeReply::Refused(ApiStatus::new(429, "TooManyRequests", why)));
+                job.responder.reply(NodeReply::Refused(ApiStatus::new(429, "TooManyRequests", why)));
             }
         }
         Ok(())
@@ -213,18 +226,5 @@ impl Handler<NotEnded> for EdgeController {
             self.settle(node, cx);
         }
         Ok(())
-    }
-}
-
-impl EdgeController {
-    /// Starts watching a type, unless that was done.
-    fn watch(&mut self, resource: ResourceType, cx: &mut Context<Self>) {
-        if self.watched.contains(&resource) {
-            return;
-        }
-        let kind = kinds::Kind::of(&resource).expect("watched types are known");
-        self.watched.push(resource.clone());
-        let random = cx.uuid();
-        cx.spawn(watch::watch(self.api.client(), resource, kind, cx.me(), random));
     }
 }

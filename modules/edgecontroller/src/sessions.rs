@@ -1,6 +1,8 @@
 //! Which nodes are connected.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use protocol::{Held, NodeName};
 
@@ -11,23 +13,52 @@ struct Session {
     unsettled: Option<Option<Vec<Held>>>,
 }
 
+/// What is done for one session, and whether it may still be done.
+#[derive(Debug, Clone)]
+pub(crate) struct Epoch {
+    session: u64,
+    newest: Rc<Cell<u64>>,
+}
+
+impl Epoch {
+    /// Tells whether a newer session of the node began.
+    pub(crate) fn is_over(&self) -> bool {
+        self.newest.get() > self.session
+    }
+}
+
 /// The nodes' sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     sessions: BTreeMap<NodeName, Session>,
-    /// Every node of which a session was seen to begin or end: nothing of these was missed.
-    known: BTreeSet<NodeName>,
+    /// The newest session of every node of which one was seen to begin or end: nothing of these was
+    /// missed.
+    known: BTreeMap<NodeName, Rc<Cell<u64>>>,
 }
 
 impl Sessions {
     /// Notes that a session began; `false` if a newer one did before.
     pub(crate) fn begin(&mut self, node: NodeName, number: u64, held: Option<Vec<Held>>) -> bool {
-        if self.sessions.get(&node).is_some_and(|session| session.number > number) {
+        if self.epoch(&node, number).is_over() {
             return false;
         }
-        self.known.insert(node.clone());
         self.sessions.insert(node, Session { number, unsettled: Some(held) });
         true
+    }
+
+    /// Notes that a session began that is not to be told anything yet. Tells whether it ended an
+    /// older one.
+    pub(crate) fn arrive(&mut self, node: &NodeName, number: u64) -> bool {
+        let is_newest = !self.epoch(node, number).is_over();
+        let is_older = self.number(node).is_some_and(|older| older < number);
+        is_newest && is_older && self.sessions.remove(node).is_some()
+    }
+
+    /// Notes that something is to be done for a session.
+    pub(crate) fn epoch(&mut self, node: &NodeName, session: u64) -> Epoch {
+        let newest = Rc::clone(self.known.entry(node.clone()).or_default());
+        newest.set(newest.get().max(session));
+        Epoch { session, newest }
     }
 
     /// Notes that a session ended; `false` if it was not the node's newest.
@@ -36,7 +67,7 @@ impl Sessions {
         if newest {
             self.sessions.remove(node);
         }
-        self.known.insert(node.clone());
+        self.epoch(node, number);
         newest
     }
 
@@ -56,14 +87,10 @@ impl Sessions {
         self.sessions.get_mut(node)?.unsettled.take()
     }
 
-    /// Tells, once for each node, whether it has a session whose beginning was missed: this module
-    /// was restarted since.
-    pub(crate) fn is_missed(&mut self, node: &NodeName) -> bool {
-        if self.known.contains(node) {
-            return false;
-        }
-        self.known.insert(node.clone());
-        true
+    /// Tells whether a node may have a session whose beginning was missed, until anything is known of
+    /// it: this module was restarted since.
+    pub(crate) fn is_missed(&self, node: &NodeName) -> bool {
+        !self.known.contains_key(node)
     }
 
     /// Takes a node for connected that cannot be made to connect anew; `false` if it did meanwhile.
@@ -71,7 +98,8 @@ impl Sessions {
         if self.sessions.contains_key(node) {
             return false;
         }
-        self.begin(node.clone(), 0, None)
+        let newest = self.known.get(node).map_or(0, |newest| newest.get());
+        self.begin(node.clone(), newest, None)
     }
 }
 
@@ -108,11 +136,29 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_done_for_a_session_once_a_newer_one_is_known() {
+        let mut sessions = Sessions::default();
+        let first = sessions.epoch(&node(), 1);
+        assert!(sessions.begin(node(), 1, None));
+        assert!(!first.is_over());
+        assert!(sessions.arrive(&node(), 2), "it ends the older one");
+        assert!(first.is_over());
+        assert_eq!(sessions.number(&node()), None, "it is told nothing before its turn");
+        assert!(!sessions.arrive(&node(), 1));
+        assert!(!sessions.begin(node(), 1, None), "a late one");
+        assert!(sessions.begin(node(), 2, None));
+        assert!(!sessions.epoch(&node(), 2).is_over());
+        assert!(sessions.epoch(&node(), 1).is_over());
+    }
+
+    #[test]
     fn only_a_node_that_was_never_heard_of_was_missed() {
         let mut sessions = Sessions::default();
         assert!(sessions.is_missed(&node()));
+        sessions.epoch(&node(), 3);
         assert!(!sessions.is_missed(&node()));
         assert!(sessions.assume(&node()));
+        assert_eq!(sessions.number(&node()), Some(3));
         assert!(!sessions.assume(&node()));
         let mut sessions = Sessions::default();
         sessions.begin(node(), 1, None);

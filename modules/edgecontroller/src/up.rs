@@ -1,6 +1,6 @@
 //! Serving nodes.
 
-use beehive::{AskError, Context};
+use beehive::{AskError, Context, Responder};
 use protocol::cloud::EndSession;
 use protocol::{NodeName, NodeReply, NodeRequest, group};
 use tokio::time::{Duration, Instant};
@@ -8,22 +8,39 @@ use tokio::time::{Duration, Instant};
 use crate::lanes::Subject;
 use crate::messages::{NotEnded, Served};
 use crate::serve::serve;
-use crate::{EdgeController, Job, grants};
+use crate::sessions::Epoch;
+use crate::{EdgeController, grants};
 
 /// How long the cloud hub is given to end a session.
 const END: Duration = Duration::from_secs(10);
+
+/// A request of a node.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) epoch: Epoch,
+    pub(crate) request: NodeRequest,
+    pub(crate) responder: Responder<NodeReply>,
+}
+
+impl Job {
+    /// Tells whether it is still to be done.
+    fn is_wanted(&self) -> bool {
+        let is_waited_for = !self.responder.is_closed() || !self.request.is_answered();
+        is_waited_for && !self.epoch.is_over()
+    }
+}
 
 impl EdgeController {
     /// Serves a request. Those of the same subject behind it are served when it is done.
     pub(crate) fn start(&mut self, node: NodeName, subject: Subject, job: Job, cx: &mut Context<Self>) {
         let mut next = Some(job);
-        while let Some((request, responder)) = next {
-            if !responder.is_closed() || !request.is_answered() {
-                match grants::decide(&self.desired, &node, &request) {
-                    Ok(grant) => return self.serve(node, subject, (request, responder), grant, cx),
+        while let Some(job) = next {
+            if job.is_wanted() {
+                match grants::decide(&self.desired, &node, &job.request) {
+                    Ok(grant) => return self.serve(node, subject, job, grant, cx),
                     Err(refused) => {
                         tracing::warn!(%node, %refused, "refused a request of a node");
-                        responder.reply(NodeReply::Refused(refused));
+                        job.responder.reply(NodeReply::Refused(refused));
                     }
                 }
             }
@@ -35,7 +52,7 @@ impl EdgeController {
         &mut self,
         node: NodeName,
         subject: Subject,
-        (request, responder): Job,
+        Job { epoch, request, responder }: Job,
         grant: grants::Grant,
         cx: &mut Context<Self>,
     ) {
@@ -45,6 +62,7 @@ impl EdgeController {
             NodeRequest::Lease(_) => self.api.urgent_caller(deadline, random),
             _ => self.api.caller(deadline, random),
         };
+        let caller = caller.within(epoch);
         let me = cx.me();
         cx.spawn(async move {
             let silent = !request.is_answered();

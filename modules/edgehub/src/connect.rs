@@ -7,19 +7,19 @@ use beehive::{Bus, Me, Message};
 use futures::future::join;
 use protocol::edge::{LinkDown, LinkUp, ListHeld};
 use protocol::{Held, NodeName, group};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use wire::Codec;
-use wire::codec::{CloudFrame, EdgeFrame, Hello, NATIVE_VERSION};
+use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
 use wire::link::{DialTo, Dialed, Dialer, Link, LinkError};
 
 use crate::config::EdgeHubConfig;
-use crate::pending::Ask;
+use crate::outbox::Outbox;
+use crate::pending::{Asked, Asks};
 use crate::session::{Session, Settings};
 use crate::{EdgeHub, Ended, Established};
 
 /// The largest frame that an edge accepts.
-const FRAME_BYTES_MAX: usize = 16 << 20;
+pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
 /// The longest time that the store may take to say what it holds.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -46,12 +46,13 @@ pub(crate) struct Connection {
     pub(crate) seed: u64,
     pub(crate) clock: Clock,
     pub(crate) config: EdgeHubConfig,
+    pub(crate) outbox: Outbox,
     pub(crate) node: NodeName,
 }
 
 impl Connection {
     /// Dials, serves the session to its end, and tells the hub.
-    pub(crate) async fn serve(self, asks: mpsc::Sender<Ask>, asked: mpsc::Receiver<Ask>) {
+    pub(crate) async fn serve(self, asks: Asks, asked: Asked) {
         let to = DialTo {
             server: self.config.websocket.server.clone(),
             node: self.node.clone(),
@@ -63,9 +64,9 @@ impl Connection {
         };
         let server = to.server.clone();
         let lasted = match connect(&*self.dialer, to, &self.bus, self.instance).await {
-            Ok(dialed) => {
+            Ok((dialed, features)) => {
                 tracing::info!(server, codec = ?dialed.codec, "connected to the cloud");
-                self.run(dialed, asks, asked).await
+                self.run(dialed, features, asks, asked).await
             }
             Err(error) => {
                 tracing::warn!(server, %error, "the cloud was not reached");
@@ -77,10 +78,11 @@ impl Connection {
         }
     }
 
-    async fn run(&self, dialed: Dialed, asks: mpsc::Sender<Ask>, asked: mpsc::Receiver<Ask>) -> Duration {
+    async fn run(&self, dialed: Dialed, features: Features, asks: Asks, asked: Asked) -> Duration {
         let started = self.clock.now();
         let settings = Settings {
             codec: dialed.codec,
+            features,
             heartbeat: self.config.heartbeat(),
             write_timeout: self.config.write_timeout(),
             message_qps: self.config.message_qps,
@@ -89,7 +91,8 @@ impl Connection {
             wall_clock: self.clock.wall + self.clock.since.elapsed(),
             seed: self.seed,
         };
-        let (session, writing) = Session::new(settings, self.bus.clone(), dialed.link.writer);
+        let (session, writing) =
+            Session::new(&settings, self.bus.clone(), self.outbox.clone(), dialed.link.writer);
         if self.me.send(Established { asks }).await.is_ok() {
             let running = session.run(dialed.link.reader, writing, asked);
             let ((), end) = join(self.announce(LinkUp), running).await;
@@ -112,21 +115,21 @@ async fn connect(
     to: DialTo,
     bus: &Bus,
     instance: [u8; 16],
-) -> Result<Dialed, LinkError> {
+) -> Result<(Dialed, Features), LinkError> {
     let limit = to.handshake_timeout;
     let node = to.node.clone();
     let mut dialed = match timeout(limit, dialer.dial(to)).await {
         Ok(dialed) => dialed?,
         Err(_) => return Err(LinkError::HandshakeTimeout(limit)),
     };
-    if dialed.codec == Codec::Native {
-        let held = held(bus).await;
-        match timeout(limit, greet(&mut dialed.link, node, instance, held)).await {
-            Ok(greeted) => greeted?,
-            Err(_) => return Err(LinkError::HandshakeTimeout(limit)),
-        }
+    if dialed.codec == Codec::KubeEdge {
+        return Ok((dialed, Features::default()));
     }
-    Ok(dialed)
+    let held = held(bus).await;
+    match timeout(limit, greet(&mut dialed.link, node, instance, held)).await {
+        Ok(features) => Ok((dialed, features?)),
+        Err(_) => Err(LinkError::HandshakeTimeout(limit)),
+    }
 }
 
 /// Without an inventory the cloud sends all that concerns the node: more than needed, never less.
@@ -149,16 +152,17 @@ async fn greet(
     node: NodeName,
     instance: [u8; 16],
     held: Option<Vec<Held>>,
-) -> Result<(), LinkError> {
-    let hello = Hello { version: NATIVE_VERSION, node: node.to_string(), instance, held };
+) -> Result<Features, LinkError> {
+    let features = Features::ALL;
+    let hello = Hello { version: NATIVE_VERSION, node: node.to_string(), instance, held, features };
     if let Some(frame) = Codec::Native.encode_edge(EdgeFrame::Hello(hello)) {
         link.writer.send(frame).await?;
     }
     let frame = link.reader.next().await?;
     match Codec::Native.decode_cloud(&frame) {
-        Ok(CloudFrame::Welcome { version: NATIVE_VERSION, session }) => {
+        Ok(CloudFrame::Welcome { version: NATIVE_VERSION, session, features: agreed }) => {
             tracing::debug!(session, "the cloud welcomed the node");
-            Ok(())
+            Ok(agreed.shared_with(features))
         }
         Ok(CloudFrame::Welcome { version, .. }) => {
             Err(LinkError::Handshake(format!("the cloud speaks version {version} of the native codec")))

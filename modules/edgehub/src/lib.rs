@@ -2,11 +2,13 @@
 //!
 //! The hub dials the cloud, keeps one session, and turns bytes into messages: changes of objects
 //! go to the metadata manager and are acknowledged once they are on disk; requests of the other
-//! modules go to the cloud and their answers come back. A session is one task that owns its link.
+//! modules go to the cloud and their answers come back, and what nobody would ask again waits on
+//! disk for the cloud's answer. A session is one task that owns its link.
 
 mod backoff;
 mod config;
 mod connect;
+mod outbox;
 mod pending;
 mod ports;
 mod session;
@@ -19,18 +21,22 @@ use beehive::{
 };
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld};
 use protocol::{NodeName, NodeReply, group};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
+use wire::MessageId;
 
 use crate::backoff::Backoff;
 use crate::connect::{Clock, Connection};
-use crate::pending::Ask;
+use crate::outbox::Outbox;
+use crate::pending::{Ask, Asks};
 
 pub use crate::config::{CodecChoice, EdgeHubConfig, Token, WebSocketConfig};
 pub use crate::ports::Ports;
 
-/// Requests that may wait for the session to take them.
+/// Requests that may wait for the session to take them; those for the node's lease have their own
+/// places.
 const ASKS_MAX: usize = 256;
+const URGENT_MAX: usize = 8;
 /// The pause before a dial after the first failure, and the longest one.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// A session that lasted this long was a good one: the next pause is short again.
@@ -45,7 +51,7 @@ struct Connect;
 /// A session began and takes requests.
 #[derive(Debug, Message)]
 struct Established {
-    asks: mpsc::Sender<Ask>,
+    asks: Asks,
 }
 
 /// A session ended, or did not come to be.
@@ -61,7 +67,8 @@ pub struct EdgeHub {
     ports: Ports,
     backoff: Backoff,
     instance: [u8; 16],
-    asks: Option<mpsc::Sender<Ask>>,
+    outbox: Outbox,
+    asks: Option<Asks>,
     ended: Option<oneshot::Receiver<()>>,
 }
 
@@ -74,7 +81,8 @@ impl Module for EdgeHub {
 
     fn build(config: EdgeHubConfig, ports: Ports) -> Result<Self, BuildError> {
         let backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
-        Ok(Self { config, ports, backoff, instance: [0; 16], asks: None, ended: None })
+        let outbox = Outbox::new(ports.store.clone());
+        Ok(Self { config, ports, backoff, instance: [0; 16], outbox, asks: None, ended: None })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
@@ -86,6 +94,8 @@ impl Module for EdgeHub {
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.instance = cx.uuid();
+        let finishing = self.outbox.open().map_err(Failure::because)?;
+        cx.spawn(finishing);
         self.connect(cx)
     }
 
@@ -102,7 +112,7 @@ impl Module for EdgeHub {
 impl EdgeHub {
     fn connect(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         let node = NodeName::parse(cx.node()).map_err(Failure::because)?;
-        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let (asks, asked) = Asks::new(URGENT_MAX, ASKS_MAX);
         let (ended, has_ended) = oneshot::channel();
         self.ended = Some(has_ended);
         let mut seed = [0; 8];
@@ -116,6 +126,7 @@ impl EdgeHub {
             seed: u64::from_le_bytes(seed),
             clock: Clock { since: cx.now(), wall: since_epoch },
             config: self.config.clone(),
+            outbox: self.outbox.clone(),
             node,
         };
         cx.spawn(async move {
@@ -158,18 +169,17 @@ impl Defer<AskCloud> for EdgeHub {
         &mut self,
         AskCloud(request): AskCloud,
         responder: Responder<Result<NodeReply, CloudError>>,
-        _: &mut Context<Self>,
+        cx: &mut Context<Self>,
     ) -> Result<(), Failure> {
-        let Some(asks) = &self.asks else {
-            responder.reply(Err(CloudError::Disconnected));
+        if outbox::is_kept(&request) {
+            let at = cx.wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let at_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+            self.outbox.accept(MessageId::from_random(cx.uuid()), at_ms, request, responder);
             return Ok(());
-        };
-        match asks.try_send(Ask { request, responder }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(ask)) => ask.responder.reply(Err(CloudError::Overloaded)),
-            Err(mpsc::error::TrySendError::Closed(ask)) => {
-                ask.responder.reply(Err(CloudError::Disconnected));
-            }
+        }
+        match &self.asks {
+            Some(asks) => asks.send(Ask { request, responder }),
+            None => responder.reply(Err(CloudError::Disconnected)),
         }
         Ok(())
     }

@@ -7,12 +7,50 @@ use std::time::Duration;
 use beehive::Responder;
 use protocol::edge::CloudError;
 use protocol::{NodeReply, NodeRequest};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use wire::MessageId;
+use wire::session::Lane;
 
 /// A request on its way into the session.
 pub(crate) struct Ask {
     pub(crate) request: NodeRequest,
     pub(crate) responder: Answerer,
+}
+
+/// The way of requests into a session: what keeps the node alive has its own.
+#[derive(Debug)]
+pub(crate) struct Asks {
+    urgent: mpsc::Sender<Ask>,
+    others: mpsc::Sender<Ask>,
+}
+
+/// The end of that way.
+pub(crate) struct Asked {
+    pub(crate) urgent: mpsc::Receiver<Ask>,
+    pub(crate) others: mpsc::Receiver<Ask>,
+}
+
+impl Asks {
+    /// Makes a way on which at most so many requests wait.
+    pub(crate) fn new(urgent_max: usize, others_max: usize) -> (Self, Asked) {
+        let (urgent, urgent_asked) = mpsc::channel(urgent_max);
+        let (others, others_asked) = mpsc::channel(others_max);
+        (Self { urgent, others }, Asked { urgent: urgent_asked, others: others_asked })
+    }
+
+    /// Hands a request to the session, or tells who asked why not.
+    pub(crate) fn send(&self, ask: Ask) {
+        let way = match Lane::of_request(&ask.request) {
+            Lane::Liveness => &self.urgent,
+            Lane::Status | Lane::Sync | Lane::Bulk => &self.others,
+        };
+        match way.try_send(ask) {
+            Ok(()) => {}
+            Err(TrySendError::Full(ask)) => ask.responder.reply(Err(CloudError::Overloaded)),
+            Err(TrySendError::Closed(ask)) => ask.responder.reply(Err(CloudError::Disconnected)),
+        }
+    }
 }
 
 /// Where an answer goes.

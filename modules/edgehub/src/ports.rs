@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use store::SharedStore;
 use wire::link::Dialer;
 
 /// The hub's ports.
@@ -10,6 +11,8 @@ use wire::link::Dialer;
 pub struct Ports {
     /// Reaches the cloud.
     pub dialer: Arc<dyn Dialer>,
+    /// Keeps what the cloud is to have.
+    pub store: SharedStore,
 }
 
 impl fmt::Debug for Ports {

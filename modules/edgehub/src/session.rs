@@ -1,6 +1,6 @@
 //! One connection to the cloud, from the first byte to the last: one task that owns all of it.
 
-use std::collections::BTreeSet;
+use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::edge::{CloudError, KeepChange};
-use protocol::{ObjectChange, ObjectKey, group};
-use rand::rngs::SmallRng;
-use rand::{RngCore, SeedableRng};
+use protocol::{NodeRequest, ObjectChange, ObjectKey, group};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use wire::codec::{CloudFrame, EdgeFrame};
+use wire::codec::Features;
 use wire::link::{Frame, FrameReader, FrameWriter, LinkError};
-use wire::session::{Intake, Keepalive, KeepaliveLimits, Liveness, TokenBucket};
-use wire::{
-    AckRoute, Codec, Downlink, Envelope, LaneLimits, Lanes, MessageId, ResourcePath, Stuck, Unknown, Uplink,
+use wire::session::{
+    Broken, Conversation, ConversationSettings, EdgeEnd, Heard, Intake, KeepaliveLimits, Lane, LaneLimits,
+    Stuck, TokenBucket,
 };
+use wire::{AckRoute, Codec, Downlink, Envelope, Line, MessageId, ResourcePath, Uplink};
 
-use crate::pending::{Ask, Pending};
+use crate::connect::FRAME_BYTES_MAX;
+use crate::outbox::Outbox;
+use crate::pending::{Ask, Asked, Pending};
 
-/// Frames that may wait to be written, and how many of these are for acknowledgements.
-const FRAMES_MAX: usize = 256;
-const FRAMES_RESERVE: usize = 192;
+/// Frames that may wait to be written. What is extra is for acknowledgements.
+const LANES: LaneLimits = LaneLimits { liveness: 8, status: 64, data: 64, extra: 192 };
 /// Changes that the cloud may leave unacknowledged, and how many are being kept at a time.
 const CHANGES_MAX: usize = 1024;
 const KEEPING_MAX: usize = 16;
@@ -34,10 +34,6 @@ const KEEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests that may wait for an answer, and how long.
 const PENDING_MAX: usize = 512;
 const PENDING_PATIENCE: Duration = Duration::from_secs(60);
-/// Frames that are no messages, before the link is given up.
-const GARBAGE_MAX: u32 = 16;
-/// Kinds of unknown messages that are remembered as logged.
-const KINDS_MAX: usize = 64;
 /// How often both ends of the native codec say that they are alive, and the longest silence.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 const SILENCE_MAX: Duration = Duration::from_secs(9);
@@ -47,6 +43,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a session is given.
 pub(crate) struct Settings {
     pub(crate) codec: Codec,
+    pub(crate) features: Features,
     pub(crate) heartbeat: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) message_qps: u32,
@@ -57,21 +54,39 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
 }
 
+impl Settings {
+    fn conversation(&self) -> ConversationSettings {
+        let keepalive = match self.codec {
+            Codec::Native => KeepaliveLimits { interval: PING_INTERVAL, silence_max: SILENCE_MAX },
+            Codec::KubeEdge => KeepaliveLimits { interval: self.heartbeat, silence_max: Duration::MAX },
+        };
+        ConversationSettings {
+            codec: self.codec,
+            features: self.features,
+            keepalive,
+            lanes: LANES,
+            frame_bytes_max: FRAME_BYTES_MAX,
+            wall_clock: self.wall_clock,
+            seed: self.seed,
+        }
+    }
+}
+
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
     #[error("the link broke: {0}")]
     Link(LinkError),
-    #[error("the cloud was silent for too long")]
-    Silent,
-    #[error("the cloud ended the session: {0}")]
-    Goodbye(String),
-    #[error("the cloud broke the protocol: {0}")]
-    Protocol(String),
     #[error(transparent)]
-    Stuck(#[from] Stuck),
+    Broken(#[from] Broken),
     #[error("the hub stops")]
     Stopped,
+}
+
+impl From<Stuck> for End {
+    fn from(stuck: Stuck) -> Self {
+        Self::Broken(stuck.into())
+    }
 }
 
 /// What an acknowledgement needs.
@@ -84,50 +99,38 @@ struct Receipt {
 type Keeping = LocalBoxFuture<'static, (ObjectKey, Result<(), String>)>;
 
 pub(crate) struct Session {
-    settings: Settings,
     bus: Bus,
     started: Instant,
-    lanes: Lanes,
-    keepalive: Keepalive,
+    line: Line<EdgeEnd>,
     bucket: TokenBucket,
     pending: Pending,
+    outbox: Outbox,
+    /// Whether the cloud answers what is in the outbox.
+    confirms: bool,
     intake: Intake<ObjectKey, ObjectChange, Receipt>,
     keeping: FuturesUnordered<Keeping>,
-    rng: SmallRng,
-    garbage: u32,
-    kinds: BTreeSet<String>,
 }
 
 impl Session {
     /// Makes a session and the future that writes for it.
     pub(crate) fn new(
-        settings: Settings,
+        settings: &Settings,
         bus: Bus,
+        outbox: Outbox,
         writer: Box<dyn FrameWriter>,
     ) -> (Self, impl Future<Output = LinkError>) {
-        let limits = LaneLimits {
-            frames_max: FRAMES_MAX,
-            reserve: FRAMES_RESERVE,
-            write_timeout: settings.write_timeout,
-        };
-        let (lanes, writing) = Lanes::new(writer, limits);
-        let keepalive = match settings.codec {
-            Codec::Native => KeepaliveLimits { interval: PING_INTERVAL, silence_max: SILENCE_MAX },
-            Codec::KubeEdge => KeepaliveLimits { interval: settings.heartbeat, silence_max: Duration::MAX },
-        };
+        let conversation = Conversation::new(settings.conversation());
+        let (line, writing) = Line::new(conversation, settings.started, writer, settings.write_timeout);
         let session = Self {
             bus,
             started: settings.started,
-            lanes,
-            keepalive: Keepalive::new(keepalive, Duration::ZERO),
+            line,
             bucket: TokenBucket::new(settings.message_qps, settings.message_burst),
             pending: Pending::new(PENDING_MAX, PENDING_PATIENCE),
+            outbox,
+            confirms: settings.features.has(Features::CONFIRMS),
             intake: Intake::new(CHANGES_MAX, KEEPING_MAX),
             keeping: FuturesUnordered::new(),
-            rng: SmallRng::seed_from_u64(settings.seed),
-            garbage: 0,
-            kinds: BTreeSet::new(),
-            settings,
         };
         (session, writing)
     }
@@ -137,9 +140,10 @@ impl Session {
         mut self,
         mut reader: Box<dyn FrameReader>,
         writing: impl Future<Output = LinkError>,
-        mut asks: mpsc::Receiver<Ask>,
+        mut asked: Asked,
     ) -> End {
         let mut writing = pin!(writing);
+        let outbox = self.outbox.clone();
         let end = loop {
             let wake = match self.advance() {
                 Ok(wake) => self.started + wake,
@@ -149,20 +153,22 @@ impl Session {
             let step = tokio::select! {
                 biased;
                 error = &mut writing => Err(End::Link(error)),
+                // Neither the rate nor the answers that are due hold up what keeps the node alive.
+                ask = asked.urgent.recv() => self.send_request(ask),
                 frame = reader.next() => self.read(frame),
                 Some((key, kept)) = self.keeping.next(), if !self.keeping.is_empty() => self.kept(&key, kept),
-                ask = asks.recv(), if may_ask => match ask {
-                    Some(ask) => self.send_request(ask),
-                    None => Err(End::Stopped),
-                },
-                () = self.lanes.room(), if !self.lanes.has_room() => Ok(()),
+                ask = asked.others.recv(), if may_ask => self.send_paced(ask),
+                kept = next_kept(&outbox, self.line.now(), self.confirms), if may_ask => self.send_kept(kept),
+                () = self.line.written() => Ok(()),
                 () = sleep_until(wake) => Ok(()),
             };
             if let Err(end) = step {
                 break end;
             }
         };
-        turn_away(asks);
+        turn_away(asked.urgent);
+        turn_away(asked.others);
+        self.outbox.release();
         let has_last_words = self.say_goodbye(&end);
         drop(self);
         if has_last_words && timeout(GOODBYE_TIMEOUT, writing).await.is_err() {
@@ -171,71 +177,46 @@ impl Session {
         end
     }
 
-    fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-
     /// Does what is due and returns when something will be.
     fn advance(&mut self) -> Result<Duration, End> {
-        let now = self.now();
+        let now = self.line.now();
         self.pending.sweep(now);
         while let Some((key, change)) = self.intake.take_next() {
             self.keeping.push(keep(self.bus.clone(), key, change));
         }
-        let mut wake = loop {
-            match self.keepalive.poll(now) {
-                Liveness::Dead => return Err(End::Silent),
-                Liveness::Quiet(until) => break until,
-                Liveness::Beat(number) => self.beat(number)?,
-            }
-        };
+        let mut wake = self.line.with(Conversation::poll)?;
         if !self.pending.is_empty() {
             wake = wake.min(now + Duration::from_secs(1));
         }
-        let token = self.bucket.next(now);
-        if token > now {
-            wake = wake.min(token);
+        for due in self.outbox.next_due().into_iter().chain([self.bucket.next(now)]) {
+            if due > now {
+                wake = wake.min(due);
+            }
         }
         Ok(wake.min(now + Duration::from_secs(3600)))
     }
 
+    /// Tells whether a request may be sent, whatever its lane.
     fn may_ask(&mut self) -> bool {
-        let now = self.now();
-        self.lanes.has_room() && !self.pending.is_full() && self.bucket.next(now) <= now
-    }
-
-    fn beat(&mut self, number: u64) -> Result<(), End> {
-        let frame = match self.settings.codec {
-            Codec::Native => EdgeFrame::Ping(number),
-            Codec::KubeEdge => EdgeFrame::Up(self.envelope(Uplink::Keepalive)),
-        };
-        self.send_first(frame)
+        let has_room = self.line.with(|line, _| Lane::ALL.into_iter().all(|lane| line.has_room(lane)));
+        let now = self.line.now();
+        has_room && !self.pending.is_full() && self.bucket.next(now) <= now
     }
 
     fn read(&mut self, frame: Result<Frame, LinkError>) -> Result<(), End> {
         let frame = frame.map_err(End::Link)?;
-        self.keepalive.heard(self.started.elapsed());
-        let frame = match self.settings.codec.decode_cloud(&frame) {
-            Ok(frame) => frame,
-            Err(error) => return self.garbage(&error),
-        };
-        match frame {
-            CloudFrame::Down(envelope) => self.receive(envelope),
-            CloudFrame::Ping(number) => self.send_first(EdgeFrame::Pong(number)),
-            CloudFrame::Pong(_) => Ok(()),
-            CloudFrame::Goodbye(reason) => Err(End::Goodbye(reason)),
-            CloudFrame::Welcome { .. } => Err(End::Protocol("a second welcome".to_owned())),
+        match self.line.with(|line, now| line.hear(&frame, now))? {
+            Heard::Message(envelope) => self.receive(envelope),
+            Heard::Nothing => Ok(()),
+            Heard::Notice(text) => {
+                tracing::info!(text, "the cloud says");
+                Ok(())
+            }
+            Heard::Garbage(error) => {
+                tracing::warn!(%error, "the cloud sent a frame that is no message; it is ignored");
+                Ok(())
+            }
         }
-    }
-
-    /// A native peer never sends garbage; upstream's users may put a proxy or a newer cloud there.
-    fn garbage(&mut self, error: &wire::codec::DecodeError) -> Result<(), End> {
-        self.garbage += 1;
-        if self.settings.codec == Codec::Native || self.garbage >= GARBAGE_MAX {
-            return Err(End::Protocol(error.to_string()));
-        }
-        tracing::warn!(%error, "the cloud sent a frame that is no message; it is ignored");
-        Ok(())
     }
 
     fn receive(&mut self, envelope: Envelope<Downlink>) -> Result<(), End> {
@@ -245,33 +226,26 @@ impl Session {
             Downlink::Change { change, .. } => {
                 let route = ack.unwrap_or_else(no_route);
                 let key = change.key.clone();
-                self.intake
-                    .push(key, change, Receipt { id, route })
-                    .map_err(|overflow| End::Protocol(overflow.to_string()))
+                let pushed = self.intake.push(key, change, Receipt { id, route });
+                pushed.map_err(|overflow| End::Broken(Broken::Protocol(overflow.to_string())))
             }
             Downlink::Reply { to, reply } => {
-                if !self.pending.answer(&to.parent, reply) {
+                let is_kept = self.outbox.answer(&to.parent, &reply, self.line.now());
+                if !is_kept && !self.pending.answer(&to.parent, reply) {
                     tracing::debug!(path = %to.path, "an answer came that nobody waits for");
                 }
+                let codec = self.line.with(|line, _| line.codec());
                 match ack {
-                    Some(route) if self.settings.codec == Codec::KubeEdge => {
-                        self.send_ack(Receipt { id, route })
-                    }
+                    Some(route) if codec == Codec::KubeEdge => self.send_ack(Receipt { id, route }),
                     _ => Ok(()),
                 }
             }
             Downlink::Unknown(unknown) => {
-                self.note_unknown(&unknown);
+                if let Some(kind) = self.line.with(|line, _| line.is_news(&unknown)) {
+                    tracing::warn!(%kind, problem = %unknown.problem, "messages of this kind are ignored");
+                }
                 Ok(())
             }
-        }
-    }
-
-    fn note_unknown(&mut self, unknown: &Unknown) {
-        let kind = unknown.kind();
-        if self.kinds.len() < KINDS_MAX && !self.kinds.contains(&kind) {
-            tracing::warn!(%kind, problem = %unknown.problem, "messages of this kind are ignored");
-            self.kinds.insert(kind);
         }
     }
 
@@ -282,8 +256,7 @@ impl Session {
                 Err(problem) => {
                     tracing::warn!(%key, problem, "a change was not kept; the cloud is to send it again");
                     let Receipt { id: parent, route } = receipt;
-                    let nack = Uplink::Nack { parent, path: route.path, text: problem.clone() };
-                    self.must_send(nack)?;
+                    self.say(Lane::Status, Uplink::Nack { parent, path: route.path, text: problem.clone() })?;
                 }
             }
         }
@@ -292,62 +265,52 @@ impl Session {
 
     fn send_ack(&mut self, receipt: Receipt) -> Result<(), End> {
         let Receipt { id: parent, route } = receipt;
-        self.must_send(Uplink::Ack { parent, route })
+        self.say(Lane::Status, Uplink::Ack { parent, route }).map(drop)
     }
 
-    fn send_request(&mut self, ask: Ask) -> Result<(), End> {
-        let Ask { request, responder } = ask;
-        if responder.is_closed() {
-            return Ok(());
-        }
-        let now = self.now();
-        self.bucket.take(now);
-        let is_answered = request.is_answered();
-        let envelope = self.envelope(Uplink::request(request));
-        let id = envelope.id.clone();
-        self.must_send_frame(EdgeFrame::Up(envelope))?;
-        if is_answered {
-            self.pending.insert(id, responder, now);
-        } else {
-            responder.reply(Ok(protocol::NodeReply::Done));
-        }
+    fn send_paced(&mut self, ask: Option<Ask>) -> Result<(), End> {
+        self.bucket.take(self.line.now());
+        self.send_request(ask)
+    }
+
+    fn send_kept(&mut self, (id, request): (MessageId, NodeRequest)) -> Result<(), End> {
+        self.bucket.take(self.line.now());
+        let lane = Lane::of_request(&request);
+        self.line.with(|line, now| line.say_as(id, lane, Uplink::request(request), now))?;
         Ok(())
     }
 
-    fn envelope(&mut self, body: Uplink) -> Envelope<Uplink> {
-        let mut bytes = [0; 16];
-        self.rng.fill_bytes(&mut bytes);
-        let at = self.settings.wall_clock.saturating_add(self.started.elapsed());
-        let timestamp_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
-        Envelope { id: MessageId::from_random(bytes), timestamp_ms, body }
-    }
-
-    fn must_send(&mut self, body: Uplink) -> Result<(), End> {
-        let envelope = self.envelope(body);
-        self.must_send_frame(EdgeFrame::Up(envelope))
-    }
-
-    fn must_send_frame(&self, frame: EdgeFrame) -> Result<(), End> {
-        match self.settings.codec.encode_edge(frame) {
-            Some(frame) => Ok(self.lanes.must_send(frame)?),
-            None => Ok(()),
+    fn send_request(&mut self, ask: Option<Ask>) -> Result<(), End> {
+        let Some(Ask { request, responder }) = ask else { return Err(End::Stopped) };
+        if responder.is_closed() {
+            return Ok(());
         }
+        let id = self.say(Lane::of_request(&request), Uplink::request(request))?;
+        self.pending.insert(id, responder, self.line.now());
+        Ok(())
     }
 
-    fn send_first(&self, frame: EdgeFrame) -> Result<(), End> {
-        match self.settings.codec.encode_edge(frame) {
-            Some(frame) => Ok(self.lanes.send_first(frame)?),
-            None => Ok(()),
-        }
+    fn say(&self, lane: Lane, body: Uplink) -> Result<MessageId, End> {
+        Ok(self.line.with(|line, now| line.say(lane, body, now))?)
     }
 
     /// Tells whether a link is left that may take it.
     fn say_goodbye(&self, end: &End) -> bool {
-        let reason = match end {
-            End::Stopped | End::Protocol(_) => end.to_string(),
-            End::Link(_) | End::Silent | End::Goodbye(_) | End::Stuck(_) => return false,
-        };
-        self.must_send_frame(EdgeFrame::Goodbye(reason)).is_ok()
+        let has_last_words = matches!(end, End::Stopped | End::Broken(Broken::Protocol(_)));
+        if has_last_words {
+            self.line.with(|line, _| line.say_goodbye(&end.to_string()));
+        }
+        has_last_words
+    }
+}
+
+/// Returns the next request of the outbox, once there is one.
+async fn next_kept(outbox: &Outbox, now: Duration, confirms: bool) -> (MessageId, NodeRequest) {
+    loop {
+        match outbox.next(now, confirms) {
+            Some(next) => return next,
+            None => outbox.filled().await,
+        }
     }
 }
 

@@ -10,14 +10,17 @@ use beehive::probe::ProbeBuilder;
 use beehive::{Probe, Responder};
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld, MetaError};
 use protocol::{
-    ChangeKind, Held, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ObjectName, ResourceType,
-    group,
+    ChangeKind, Held, Lease, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ObjectName,
+    ResourceType, group,
 };
-use wire::codec::{CloudFrame, EdgeFrame, Hello, NATIVE_VERSION};
+use store::MemoryStore;
+use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
 use wire::link::{Frame, Incoming, Link, LinkError, ListenOn, Listener, TlsFiles};
 use wire::{Codec, Downlink, Envelope, MemoryNetwork, MessageId, ReplyShape, ReplyTo, ResourcePath, Uplink};
 
 use super::*;
+
+mod outbox;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,7 +51,11 @@ impl Cloud {
 
     fn probe(&self, codec: CodecChoice) -> ProbeBuilder<EdgeHub> {
         let config = EdgeHubConfig { codec, ..EdgeHubConfig::default() };
-        Probe::new(config, Ports { dialer: Arc::new(self.network.clone()) })
+        Probe::new(config, self.ports(&MemoryStore::new()))
+    }
+
+    fn ports(&self, store: &MemoryStore) -> Ports {
+        Ports { dialer: Arc::new(self.network.clone()), store: Arc::new(store.clone()) }
     }
 
     async fn accept(&mut self) -> Peer {
@@ -61,7 +68,12 @@ impl Cloud {
     async fn welcome(&mut self) -> (Peer, Hello) {
         let mut peer = self.accept().await;
         let EdgeFrame::Hello(hello) = peer.hear().await else { panic!("the hello comes first") };
-        peer.say(CloudFrame::Welcome { version: NATIVE_VERSION, session: 1 }).await;
+        peer.say(CloudFrame::Welcome {
+            version: NATIVE_VERSION,
+            session: 1,
+            features: Features::ALL.without(Features::PACKS),
+        })
+        .await;
         (peer, hello)
     }
 }
@@ -113,6 +125,13 @@ impl Peer {
             EdgeFrame::Up(up) => up,
             other => panic!("a message: {other:?}"),
         }
+    }
+
+    /// Answers the next request that all is done.
+    async fn answer_request(&mut self) -> Envelope<Uplink> {
+        let asked = self.hear_up().await;
+        self.send(Downlink::Reply { to: reply_to(&asked, ReplyShape::Ok), reply: NodeReply::Done }).await;
+        asked
     }
 
     async fn hear_ack(&mut self) -> MessageId {
@@ -177,7 +196,12 @@ async fn the_hello_says_what_the_node_holds_and_the_link_is_up_after_the_welcome
     assert_eq!((hello.node.as_str(), hello.held), ("probe", Some(vec![held])));
     probe.settle().await;
     assert!(probe.published::<LinkUp>().is_empty());
-    peer.say(CloudFrame::Welcome { version: NATIVE_VERSION, session: 1 }).await;
+    peer.say(CloudFrame::Welcome {
+        version: NATIVE_VERSION,
+        session: 1,
+        features: Features::ALL.without(Features::PACKS),
+    })
+    .await;
     probe.settle().await;
     assert_eq!(probe.published::<LinkUp>().len(), 1);
     probe.stop().await;
@@ -267,10 +291,6 @@ async fn a_question_reaches_the_cloud_and_its_answer_comes_back() {
     };
     let (answer, ()) = tokio::join!(probe.ask(AskCloud(query("a"))), answering);
     assert_eq!(answer, Ok(Ok(NodeReply::Object(object("a", 7)))));
-    let event = NodeRequest::RecordEvent(object("e", 1));
-    let (answer, heard) = tokio::join!(probe.ask(AskCloud(event.clone())), peer.hear_up());
-    assert_eq!(answer, Ok(Ok(NodeReply::Done)), "nobody answers an event");
-    assert_eq!(heard.body, Uplink::request(event));
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -342,7 +362,7 @@ async fn dials_that_fail_are_repeated_after_growing_pauses() {
     let cloud = Cloud::start().await;
     let network = cloud.network.clone();
     drop(cloud);
-    let ports = Ports { dialer: Arc::new(network.clone()) };
+    let ports = Ports { dialer: Arc::new(network.clone()), store: Arc::new(MemoryStore::new()) };
     let probe = easy(Probe::new(EdgeHubConfig::default(), ports)).start().await;
     probe.advance(SECOND * 600).await;
     let attempts = probe.asked::<ListHeld>().len();
@@ -432,18 +452,17 @@ async fn requests_beyond_the_burst_wait_for_their_turn() {
     let asking = (0..90).map(|number| {
         let bus = &bus;
         async move {
-            let event = NodeRequest::RecordEvent(object(&format!("e{number}"), 1));
-            bus.to(group::HUB).ask(AskCloud(event)).within(SECOND * 10).await
+            bus.to(group::HUB).ask(AskCloud(query(&format!("a{number}")))).within(SECOND * 10).await
         }
     });
     let started = tokio::time::Instant::now();
     let hearing = async {
         for _ in 0..60 {
-            peer.hear_up().await;
+            peer.answer_request().await;
         }
         let burst = started.elapsed();
         for _ in 60..90 {
-            peer.hear_up().await;
+            peer.answer_request().await;
         }
         (burst, started.elapsed())
     };
@@ -451,4 +470,34 @@ async fn requests_beyond_the_burst_wait_for_their_turn() {
     assert!(answers.iter().all(|answer| *answer == Ok(Ok(NodeReply::Done))));
     assert!(burst < SECOND / 10, "{burst:?}");
     assert!(all > SECOND * 9 / 10 && all < SECOND * 12 / 10, "30 in a second: {all:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_lease_waits_neither_for_the_rate_nor_behind_other_requests() {
+    let mut cloud = Cloud::start().await;
+    let probe = easy(cloud.probe(CodecChoice::Native)).start().await;
+    let (mut peer, _) = cloud.welcome().await;
+    probe.settle().await;
+    let bus = probe.bus();
+    let ask = async |request| bus.to(group::HUB).ask(AskCloud(request)).within(SECOND * 60).await;
+    let asking = futures::future::join_all((0..200).map(|number| ask(query(&format!("a{number}")))));
+    let lease = NodeRequest::Lease(Lease::Update(object("probe", 1)));
+    let renewing = async {
+        tokio::time::sleep(SECOND / 2).await;
+        let asked = tokio::time::Instant::now();
+        (ask(lease.clone()).await, asked.elapsed())
+    };
+    let answering = async {
+        for _ in 0..201 {
+            let asked = peer.hear_up().await;
+            let to = reply_to(&asked, ReplyShape::Outcome);
+            peer.send(Downlink::Reply { to, reply: NodeReply::Done }).await;
+        }
+    };
+    let started = tokio::time::Instant::now();
+    let (answers, (renewed, waited), ()) = tokio::join!(asking, renewing, answering);
+    assert_eq!(renewed, Ok(Ok(NodeReply::Done)));
+    assert!(waited < SECOND / 100, "the lease waited for {waited:?}");
+    assert!(answers.iter().all(|answer| *answer == Ok(Ok(NodeReply::Done))));
+    assert!(started.elapsed() > SECOND * 4, "all others waited for the rate");
 }

@@ -6,12 +6,24 @@ use crate::name::NodeName;
 use crate::object::{Held, ObjectChange};
 use crate::request::{NodeReply, NodeRequest};
 
-/// A node's session began. Published by the cloud hub; the newest session of a node wins.
+/// A node's session began: its requests are served from now on, those of its older sessions no
+/// longer. Published by the cloud hub, which lets it be told what it must know when its turn comes:
+/// [`NodeConnected`].
+#[derive(Debug, Clone, Message)]
+pub struct NodeArrived {
+    /// The node.
+    pub node: NodeName,
+    /// The session's number, growing with each connection of any node.
+    pub session: u64,
+}
+
+/// A node is to be told what it must know: its session began, and its turn came. Published by the
+/// cloud hub; the newest session of a node wins.
 #[derive(Debug, Clone, Message)]
 pub struct NodeConnected {
     /// The node.
     pub node: NodeName,
-    /// The session's number, growing with each connection of any node.
+    /// The session's number.
     pub session: u64,
     /// What the node holds. `None` when its codec cannot say.
     pub held: Option<Vec<Held>>,
@@ -61,6 +73,8 @@ pub struct EndSession {
 pub struct ServeNode {
     /// The node, as its connection was authenticated.
     pub node: NodeName,
+    /// Its session. Nothing is done for one once a newer one of the node is known.
+    pub session: u64,
     /// What it asks.
     pub request: NodeRequest,
 }

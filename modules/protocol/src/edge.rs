@@ -22,12 +22,17 @@ pub enum CloudError {
     /// Too many requests wait for the link already.
     #[error("too many requests wait for the cloud")]
     Overloaded,
+    /// The request is kept on disk until the cloud has it, and the disk failed.
+    #[error("the request could not be kept for the cloud: {0}")]
+    NotKept(String),
     /// The cloud does not know this request.
     #[error("the cloud does not serve this: {0}")]
     Unsupported(String),
 }
 
 /// Asks the cloud; served by the hub. A `Refused` reply is the Kubernetes API's own no.
+///
+/// Events are answered with `Done` when they are on disk, link or not: the hub passes them on.
 #[derive(Debug, Clone, Message)]
 #[reply(Result<NodeReply, CloudError>)]
 pub struct AskCloud(pub NodeRequest);

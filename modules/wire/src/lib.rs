@@ -9,7 +9,8 @@
 //! - [`RawMessage`] and [`ResourcePath`]: KubeEdge's message and addresses as they are.
 //! - [`Uplink`] and [`Downlink`]: closed enums of all that travels.
 //! - [`codec`]: the two byte forms, chosen in the handshake.
-//! - [`session`]: state machines without clock, task or socket.
+//! - [`session`]: state machines without clock, task or socket, and [`Line`], which gives them a
+//!   clock and a link.
 
 pub mod codec;
 pub mod conformance;
@@ -19,8 +20,8 @@ pub mod session;
 
 mod content;
 mod downlink;
-mod lanes;
 mod legacy;
+mod line;
 mod message;
 mod path;
 mod raw;
@@ -30,7 +31,7 @@ mod uplink;
 
 pub use codec::Codec;
 pub use downlink::Downlink;
-pub use lanes::{LaneLimits, Lanes, Stuck};
+pub use line::Line;
 pub use memory::{MemoryLimits, MemoryNetwork, link_pair};
 pub use message::{Envelope, MessageId, Unknown};
 pub use path::ResourcePath;

@@ -6,7 +6,7 @@ use protocol::{
     ApiStatus, ChangeKind, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectChange,
     ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
 };
-use wire::codec::{CloudFrame, DecodeError, EdgeFrame, Hello};
+use wire::codec::{CloudFrame, DecodeError, EdgeFrame, Features, Hello, Packed, Part};
 use wire::link::Frame;
 use wire::{AckRoute, Codec, Downlink, Envelope, MessageId, ReplyShape, ReplyTo, ResourcePath, Uplink};
 
@@ -102,6 +102,22 @@ fn uplink() -> impl Strategy<Value = Uplink> {
     ]
 }
 
+fn part() -> impl Strategy<Value = Part> {
+    (0_u8..4, any::<bool>(), any::<Vec<u8>>()).prop_map(|(lane, is_last, bytes)| Part {
+        lane,
+        is_last,
+        bytes: bytes.into(),
+    })
+}
+
+fn packed() -> impl Strategy<Value = Packed> {
+    (0_u8..4, any::<u32>(), any::<Vec<u8>>()).prop_map(|(lane, size, bytes)| Packed {
+        lane,
+        size,
+        bytes: bytes.into(),
+    })
+}
+
 fn edge_frame() -> impl Strategy<Value = EdgeFrame> {
     prop_oneof![
         (any::<u16>(), any::<[u8; 16]>(), proptest::option::of(proptest::collection::vec(held(), 0..4)))
@@ -109,8 +125,11 @@ fn edge_frame() -> impl Strategy<Value = EdgeFrame> {
                 version,
                 node: "edge-1".to_owned(),
                 instance,
-                held
+                held,
+                features: Features::ALL,
             })),
+        part().prop_map(EdgeFrame::Part),
+        packed().prop_map(EdgeFrame::Packed),
         (id(), any::<i64>(), uplink()).prop_map(|(id, timestamp_ms, body)| EdgeFrame::Up(Envelope {
             id,
             timestamp_ms,
@@ -129,7 +148,14 @@ fn cloud_frame() -> impl Strategy<Value = CloudFrame> {
         (id(), reply()).prop_map(move |(parent, reply)| Downlink::Reply { to: to(parent), reply }),
     ];
     prop_oneof![
-        (any::<u16>(), any::<u64>()).prop_map(|(version, session)| CloudFrame::Welcome { version, session }),
+        (any::<u16>(), any::<u64>()).prop_map(|(version, session)| CloudFrame::Welcome {
+            version,
+            session,
+            features: Features::default(),
+        }),
+        part().prop_map(CloudFrame::Part),
+        packed().prop_map(CloudFrame::Packed),
+        ".{0,20}".prop_map(CloudFrame::Notice),
         (id(), any::<i64>(), body).prop_map(|(id, timestamp_ms, body)| CloudFrame::Down(Envelope {
             id,
             timestamp_ms,
@@ -232,9 +258,41 @@ fn a_length_that_the_frame_does_not_have_is_an_error_and_takes_no_memory() {
 #[test]
 fn a_name_that_could_step_out_of_a_path_is_refused() {
     let hello = |node: &str| {
-        let hello = Hello { version: 1, node: node.to_owned(), instance: [0; 16], held: None };
+        let hello = Hello {
+            version: 1,
+            node: node.to_owned(),
+            instance: [0; 16],
+            held: None,
+            features: Features::ALL,
+        };
         Codec::Native.decode_edge(&Codec::Native.encode_edge(EdgeFrame::Hello(hello)).expect("a frame"))
     };
     assert!(hello("edge-1").is_ok());
     assert!(matches!(hello("../edge"), Err(DecodeError::Value { what: "node name", .. })));
+}
+
+#[test]
+fn a_peer_of_another_time_is_understood() {
+    let decode = |value: serde_json::Value| {
+        let bytes = rmp_serde::to_vec_named(&value).expect("it encodes");
+        Codec::Native.decode_cloud(&Frame::Binary(bytes.into())).expect("a frame")
+    };
+    let welcome = |features| CloudFrame::Welcome { version: 1, session: 7, features };
+    let older = decode(serde_json::json!({"Welcome": {"version": 1, "session": 7}}));
+    assert_eq!(older, welcome(Features::default()));
+    let newer = serde_json::json!({"version": 1, "session": 7, "features": u32::MAX, "later": [1]});
+    assert_eq!(decode(serde_json::json!({"Welcome": newer})), welcome(Features::ALL));
+    assert!(Features::ALL.shared_with(Features::PARTS).has(Features::PARTS));
+    assert!(!Features::ALL.shared_with(Features::PARTS).has(Features::CONFIRMS));
+}
+
+#[test]
+fn a_message_is_kept_as_it_was() {
+    let request = NodeRequest::KubernetesCa;
+    let message = Envelope { id: MessageId::new("1"), timestamp_ms: 7, body: Uplink::request(request) };
+    let record = message.to_record();
+    assert_eq!(Envelope::<Uplink>::from_record(&record).expect("a record"), message);
+    let ping = Codec::Native.encode_edge(EdgeFrame::Ping(1)).expect("a frame");
+    assert!(Envelope::<Uplink>::from_record(ping.payload()).is_err());
+    assert!(Envelope::<Uplink>::from_record(&record[1..]).is_err());
 }

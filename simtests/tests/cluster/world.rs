@@ -62,7 +62,10 @@ impl World {
         };
         let catalog = Catalog::new()
             .with::<metamanager::MetaManager>(machine.store.clone())
-            .with::<edgehub::EdgeHub>(edgehub::Ports { dialer: Arc::new(self.network.clone()) })
+            .with::<edgehub::EdgeHub>(edgehub::Ports {
+                dialer: Arc::new(self.network.clone()),
+                store: machine.store.clone(),
+            })
             .with::<edged::Edged>(ports);
         let sections = BTreeMap::from([
             ("edgeHub".to_owned(), section(json!({}))),

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::edgecontroller::{EdgeController, EdgeControllerConfig};
-use beehive::Probe;
-use protocol::cloud::{EndSession, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode};
+use beehive::{AskError, Probe};
+use protocol::cloud::{
+    EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode,
+};
 use protocol::{
     Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectKey, ObjectName, ResourceType,
     group,
@@ -115,8 +117,11 @@ impl Bench {
     }
 
     async fn ask(&self, node: &str, request: NodeRequest) -> NodeReply {
-        let node = node_name(node);
-        self.probe.ask(ServeNode { node, request }).await.expect("an answer")
+        self.ask_in(1, node, request).await.expect("an answer")
+    }
+
+    async fn ask_in(&self, session: u64, node: &str, request: NodeRequest) -> Result<NodeReply, AskError> {
+        self.probe.ask(ServeNode { node: node_name(node), session, request }).await
     }
 
     async fn query(&self, node: &str, key: ObjectKey) -> Result<Value, u16> {
@@ -405,7 +410,11 @@ async fn events_are_recorded_and_patched_even_when_they_expired() {
         "involvedObject": { "kind": "Node", "name": "n" }, "source": { "component": "kubelet", "host": "n" }, "count": 1,
     }));
     const EVENTS: &str = "/api/v1/namespaces/default/events";
-    assert_eq!(bench.ask("n", NodeRequest::RecordEvent(event.clone())).await, NodeReply::Done);
+    for _ in 0..2 {
+        // The second time as from a node that did not hear the answer.
+        assert_eq!(bench.ask("n", NodeRequest::RecordEvent(event.clone())).await, NodeReply::Done);
+    }
+    assert_eq!(bench.cluster.get(EVENTS).await["items"].as_array().map(Vec::len), Some(1));
     let patch =
         NodeRequest::PatchEvent { event: event.clone(), patch: json!({ "count": 2 }).to_string().into() };
     assert_eq!(bench.ask("n", patch.clone()).await, NodeReply::Done);
@@ -429,5 +438,56 @@ async fn an_outage_of_the_api_is_waited_out_up_to_the_deadline() {
     assert_eq!(answer.map(|node| node["metadata"]["name"].clone()), Ok(json!("n")));
     bench.cluster.cut(true);
     assert_eq!(bench.query("n", key("node", "", "n")).await, Err(503));
+    bench.probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn nothing_is_done_for_a_session_once_a_newer_one_began() {
+    let bench = Bench::new().await;
+    let named = |count: u32| {
+        object(&json!({
+            "metadata": { "name": "n", "annotations": { "count": count.to_string() } },
+        }))
+    };
+    assert_eq!(bench.ask_in(4, "n", NodeRequest::UpdateNode(named(1))).await, Ok(NodeReply::Done));
+    bench.cluster.cut(true);
+    // One waits for the API, one for its turn behind it, one comes late.
+    let under_way = bench.ask_in(4, "n", NodeRequest::UpdateNode(named(2)));
+    let waiting = bench.ask_in(4, "n", NodeRequest::UpdateNode(named(3)));
+    let newer = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        bench.probe.send(NodeArrived { node: node_name("n"), session: 5 }).await;
+        bench.cluster.cut(false);
+        let late = bench.ask_in(4, "n", NodeRequest::UpdateNode(named(4))).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        late
+    };
+    let (under_way, waiting, late) = tokio::join!(under_way, waiting, newer);
+    assert!(matches!(&under_way, Ok(NodeReply::Refused(status)) if status.code == 410), "{under_way:?}");
+    for unserved in [waiting, late] {
+        assert!(matches!(unserved, Err(AskError::Dropped { .. })), "{unserved:?}");
+    }
+    let count =
+        async || bench.cluster.get("/api/v1/nodes/n").await["metadata"]["annotations"]["count"].clone();
+    assert_eq!(count().await, "1");
+    assert_eq!(bench.ask_in(5, "n", NodeRequest::UpdateNode(named(5))).await, Ok(NodeReply::Done));
+    assert_eq!(count().await, "5");
+    bench.probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_waits_for_its_turn_is_served_and_told_nothing_yet() {
+    let bench = Bench::new().await;
+    bench.cluster.create(PODS, pod("p", "n", &[])).await;
+    bench.connect("n", 1, Some(Vec::new())).await;
+    bench.expect(&["n: Update node n", "n: Insert pod default/p"]).await;
+    bench.probe.send(NodeArrived { node: node_name("n"), session: 2 }).await;
+    bench.cluster.create(PODS, pod("q", "n", &[])).await;
+    bench.expect(&[]).await;
+    assert!(bench.ask_in(2, "n", NodeRequest::Query(key("node", "", "n"))).await.is_ok());
+    assert_eq!(bench.probe.asked::<EndSession>().len(), 0, "its session is known");
+    let held = vec![held(&object(&bench.cluster.get(&format!("{PODS}/p")).await), "pod")];
+    bench.connect("n", 2, Some(held)).await;
+    bench.expect(&["n: Update node n", "n: Insert pod default/q"]).await;
     bench.probe.stop().await;
 }

@@ -7,6 +7,7 @@ mod kubeedge;
 mod native;
 mod native_form;
 
+use bytes::Bytes;
 use protocol::Held;
 
 use crate::downlink::Downlink;
@@ -47,6 +48,58 @@ pub enum DecodeError {
     },
 }
 
+/// What an end can do beyond the first version of the native codec. An end that knows no features,
+/// or that speaks KubeEdge, has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Features(u32);
+
+impl Features {
+    /// Puts frames together that come in parts.
+    pub const PARTS: Self = Self(1);
+
+    /// Answers every request, events too.
+    pub const CONFIRMS: Self = Self(2);
+
+    /// Takes notices.
+    pub const NOTICES: Self = Self(4);
+
+    /// Unpacks frames.
+    pub const PACKS: Self = Self(8);
+
+    /// All that this crate knows.
+    pub const ALL: Self = Self(Self::PARTS.0 | Self::CONFIRMS.0 | Self::NOTICES.0 | Self::PACKS.0);
+
+    /// Reads what a peer said of itself; what is not known here counts for nothing.
+    #[must_use]
+    pub const fn of_bits(bits: u32) -> Self {
+        Self(bits & Self::ALL.0)
+    }
+
+    /// Returns the features as they are told to a peer.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Returns what both can do.
+    #[must_use]
+    pub const fn shared_with(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Returns these but for `others`.
+    #[must_use]
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    /// Tells whether all of `features` are there.
+    #[must_use]
+    pub const fn has(self, features: Self) -> bool {
+        self.0 & features.0 == features.0
+    }
+}
+
 /// What an edge says first on the native codec.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hello {
@@ -58,6 +111,81 @@ pub struct Hello {
     pub instance: [u8; 16],
     /// What the edge holds; `None` when it could not say.
     pub held: Option<Vec<Held>>,
+    /// What the edge can do.
+    pub features: Features,
+}
+
+/// A piece of a frame, cut so that others may pass between. Native only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The lane; the parts of one lane belong together.
+    pub lane: u8,
+    /// Whether it completes a frame.
+    pub is_last: bool,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// A frame made small: an LZ4 block, packed against what its lane packed before. Native only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// The lane.
+    pub lane: u8,
+    /// The frame's own size.
+    pub size: u32,
+    /// The block.
+    pub bytes: Bytes,
+}
+
+/// What either end sends, whichever it is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Signal<B> {
+    /// What begins a session.
+    Greeting,
+    /// A message.
+    Message(Envelope<B>),
+    /// Asks for a pong with the same number.
+    Ping(u64),
+    /// Answers a ping, and with it all before it.
+    Pong(u64),
+    /// The peer ends the session.
+    Goodbye(String),
+    /// A piece of a frame.
+    Part(Part),
+    /// A frame made small.
+    Packed(Packed),
+    /// A text for the peer's log.
+    Notice(String),
+}
+
+impl Envelope<Uplink> {
+    /// Writes the message as it is kept until it can be sent.
+    #[must_use]
+    pub fn to_record(&self) -> Bytes {
+        native::encode_edge(EdgeFrame::Up(self.clone())).payload().clone()
+    }
+
+    /// Reads a message that was kept.
+    ///
+    /// # Errors
+    ///
+    /// When the record is not one.
+    pub fn from_record(record: &[u8]) -> Result<Self, DecodeError> {
+        match native::decode_edge(record)? {
+            EdgeFrame::Up(envelope) => Ok(envelope),
+            _ => Err(DecodeError::Value { what: "record", problem: "it is no message".to_owned() }),
+        }
+    }
+}
+
+/// Encodes a piece of a frame, which looks the same in both directions.
+pub(crate) fn encode_part(part: Part) -> Frame {
+    native::encode_edge(EdgeFrame::Part(part))
+}
+
+/// Encodes a packed frame, which looks the same in both directions.
+pub(crate) fn encode_packed(packed: Packed) -> Frame {
+    native::encode_edge(EdgeFrame::Packed(packed))
 }
 
 /// What an edge sends.
@@ -73,6 +201,10 @@ pub enum EdgeFrame {
     Pong(u64),
     /// The edge ends the session. Native only.
     Goodbye(String),
+    /// A piece of a frame. Native only.
+    Part(Part),
+    /// A frame made small. Native only.
+    Packed(Packed),
 }
 
 /// What a cloud sends.
@@ -84,6 +216,8 @@ pub enum CloudFrame {
         version: u16,
         /// The session's number.
         session: u64,
+        /// What both ends can do.
+        features: Features,
     },
     /// A message.
     Down(Envelope<Downlink>),
@@ -93,6 +227,12 @@ pub enum CloudFrame {
     Pong(u64),
     /// The cloud ends the session. Native only.
     Goodbye(String),
+    /// A piece of a frame. Native only.
+    Part(Part),
+    /// A frame made small. Native only.
+    Packed(Packed),
+    /// Something that the node's operator may want to know. Native only.
+    Notice(String),
 }
 
 impl Codec {

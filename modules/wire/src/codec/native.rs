@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::native_form::{CloudForm, DownForm, EdgeForm, HeldForm, UpForm};
-use super::{CloudFrame, DecodeError, EdgeFrame, Hello};
+use super::{CloudFrame, DecodeError, EdgeFrame, Features, Hello, Packed, Part};
 use crate::downlink::Downlink;
 use crate::link::Frame;
 use crate::message::{Envelope, MessageId};
@@ -50,6 +50,7 @@ pub(super) fn encode_edge(frame: EdgeFrame) -> Frame {
             node: hello.node,
             instance: Bytes::copy_from_slice(&hello.instance),
             held: hello.held.map(|held| held.iter().map(HeldForm::from).collect()),
+            features: hello.features.bits(),
         },
         EdgeFrame::Up(Envelope { id, timestamp_ms, body }) => {
             EdgeForm::Up { id: id.to_string(), at: timestamp_ms, up: write_up(body) }
@@ -57,6 +58,8 @@ pub(super) fn encode_edge(frame: EdgeFrame) -> Frame {
         EdgeFrame::Ping(number) => EdgeForm::Ping(number),
         EdgeFrame::Pong(number) => EdgeForm::Pong(number),
         EdgeFrame::Goodbye(reason) => EdgeForm::Goodbye(reason),
+        EdgeFrame::Part(Part { lane, is_last, bytes }) => EdgeForm::Part { lane, last: is_last, bytes },
+        EdgeFrame::Packed(Packed { lane, size, bytes }) => EdgeForm::Packed { lane, size, bytes },
     })
 }
 
@@ -73,7 +76,9 @@ fn write_up(body: Uplink) -> UpForm {
 
 pub(super) fn encode_cloud(frame: CloudFrame) -> Frame {
     encode(&match frame {
-        CloudFrame::Welcome { version, session } => CloudForm::Welcome { version, session },
+        CloudFrame::Welcome { version, session, features } => {
+            CloudForm::Welcome { version, session, features: features.bits() }
+        }
         CloudFrame::Down(Envelope { id, timestamp_ms, body }) => {
             let down = match body {
                 Downlink::Change { change, .. } => DownForm::Change((&change).into()),
@@ -87,13 +92,17 @@ pub(super) fn encode_cloud(frame: CloudFrame) -> Frame {
         CloudFrame::Ping(number) => CloudForm::Ping(number),
         CloudFrame::Pong(number) => CloudForm::Pong(number),
         CloudFrame::Goodbye(reason) => CloudForm::Goodbye(reason),
+        CloudFrame::Part(Part { lane, is_last, bytes }) => CloudForm::Part { lane, last: is_last, bytes },
+        CloudFrame::Packed(Packed { lane, size, bytes }) => CloudForm::Packed { lane, size, bytes },
+        CloudFrame::Notice(text) => CloudForm::Notice(text),
     })
 }
 
 pub(super) fn decode_edge(bytes: &[u8]) -> Result<EdgeFrame, DecodeError> {
     Ok(match decode(bytes)? {
-        EdgeForm::Hello { version, node, instance, held } => {
-            EdgeFrame::Hello(read_hello(version, node, &instance, held)?)
+        EdgeForm::Hello { version, node, instance, held, features } => {
+            let features = Features::of_bits(features);
+            EdgeFrame::Hello(read_hello(version, node, &instance, held, features)?)
         }
         EdgeForm::Up { id, at, up } => {
             let id = MessageId::new(&id);
@@ -102,6 +111,8 @@ pub(super) fn decode_edge(bytes: &[u8]) -> Result<EdgeFrame, DecodeError> {
         EdgeForm::Ping(number) => EdgeFrame::Ping(number),
         EdgeForm::Pong(number) => EdgeFrame::Pong(number),
         EdgeForm::Goodbye(reason) => EdgeFrame::Goodbye(reason),
+        EdgeForm::Part { lane, last, bytes } => EdgeFrame::Part(Part { lane, is_last: last, bytes }),
+        EdgeForm::Packed { lane, size, bytes } => EdgeFrame::Packed(Packed { lane, size, bytes }),
     })
 }
 
@@ -110,13 +121,14 @@ fn read_hello(
     node: String,
     instance: &[u8],
     held: Option<Vec<HeldForm>>,
+    features: Features,
 ) -> Result<Hello, DecodeError> {
     NodeName::parse(&node)
         .map_err(|error| DecodeError::Value { what: "node name", problem: error.to_string() })?;
     let instance = <[u8; 16]>::try_from(instance)
         .map_err(|_| DecodeError::Value { what: "instance", problem: "it is not 16 bytes".to_owned() })?;
     let held = held.map(|held| held.into_iter().map(HeldForm::read).collect()).transpose()?;
-    Ok(Hello { version, node, instance, held })
+    Ok(Hello { version, node, instance, held, features })
 }
 
 fn read_up(up: UpForm) -> Result<Uplink, DecodeError> {
@@ -136,7 +148,9 @@ fn read_up(up: UpForm) -> Result<Uplink, DecodeError> {
 
 pub(super) fn decode_cloud(bytes: &[u8]) -> Result<CloudFrame, DecodeError> {
     Ok(match decode(bytes)? {
-        CloudForm::Welcome { version, session } => CloudFrame::Welcome { version, session },
+        CloudForm::Welcome { version, session, features } => {
+            CloudFrame::Welcome { version, session, features: Features::of_bits(features) }
+        }
         CloudForm::Down { id, at, down } => {
             let id = MessageId::new(&id);
             CloudFrame::Down(Envelope { id, timestamp_ms: at, body: read_down(down)? })
@@ -144,6 +158,9 @@ pub(super) fn decode_cloud(bytes: &[u8]) -> Result<CloudFrame, DecodeError> {
         CloudForm::Ping(number) => CloudFrame::Ping(number),
         CloudForm::Pong(number) => CloudFrame::Pong(number),
         CloudForm::Goodbye(reason) => CloudFrame::Goodbye(reason),
+        CloudForm::Part { lane, last, bytes } => CloudFrame::Part(Part { lane, is_last: last, bytes }),
+        CloudForm::Packed { lane, size, bytes } => CloudFrame::Packed(Packed { lane, size, bytes }),
+        CloudForm::Notice(text) => CloudFrame::Notice(text),
     })
 }
 

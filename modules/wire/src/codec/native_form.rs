@@ -12,20 +12,61 @@ use super::DecodeError;
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum EdgeForm {
-    Hello { version: u16, node: String, instance: Bytes, held: Option<Vec<HeldForm>> },
-    Up { id: String, at: i64, up: UpForm },
+    Hello {
+        version: u16,
+        node: String,
+        instance: Bytes,
+        held: Option<Vec<HeldForm>>,
+        #[serde(default)]
+        features: u32,
+    },
+    Up {
+        id: String,
+        at: i64,
+        up: UpForm,
+    },
     Ping(u64),
     Pong(u64),
     Goodbye(String),
+    Part {
+        lane: u8,
+        last: bool,
+        bytes: Bytes,
+    },
+    Packed {
+        lane: u8,
+        size: u32,
+        bytes: Bytes,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum CloudForm {
-    Welcome { version: u16, session: u64 },
-    Down { id: String, at: i64, down: DownForm },
+    Welcome {
+        version: u16,
+        session: u64,
+        #[serde(default)]
+        features: u32,
+    },
+    Down {
+        id: String,
+        at: i64,
+        down: DownForm,
+    },
     Ping(u64),
     Pong(u64),
     Goodbye(String),
+    Part {
+        lane: u8,
+        last: bool,
+        bytes: Bytes,
+    },
+    Packed {
+        lane: u8,
+        size: u32,
+        bytes: Bytes,
+    },
+    Notice(String),
 }
 
 #[derive(Serialize, Deserialize)]

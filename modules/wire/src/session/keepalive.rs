@@ -17,7 +17,7 @@ pub enum Liveness {
     /// Nothing until then.
     Quiet(Duration),
     /// Tell the peer that this end is alive.
-    Beat(u64),
+    Beat,
     /// The peer has been silent for too long.
     Dead,
 }
@@ -28,19 +28,24 @@ pub struct Keepalive {
     limits: KeepaliveLimits,
     heard: Duration,
     next_beat: Duration,
-    beats: u64,
 }
 
 impl Keepalive {
     /// Begins at `now`, with a first beat due at once.
     #[must_use]
     pub fn new(limits: KeepaliveLimits, now: Duration) -> Self {
-        Self { limits, heard: now, next_beat: now, beats: 0 }
+        Self { limits, heard: now, next_beat: now }
     }
 
     /// Notes that the peer said something that proves it alive.
     pub fn heard(&mut self, now: Duration) {
         self.heard = self.heard.max(now);
+    }
+
+    /// Notes that the peer asked whether this end is alive: the answer says so, and no beat of its own
+    /// is needed for another interval. Of two ends the one with the shorter interval beats.
+    pub fn was_asked(&mut self, now: Duration) {
+        self.next_beat = self.next_beat.max(now.saturating_add(self.limits.interval));
     }
 
     /// Tells what is to be done at `now`. A beat that is returned counts as sent.
@@ -51,8 +56,7 @@ impl Keepalive {
         }
         if now >= self.next_beat {
             self.next_beat = now.saturating_add(self.limits.interval);
-            self.beats += 1;
-            return Liveness::Beat(self.beats);
+            return Liveness::Beat;
         }
         Liveness::Quiet(dead_at.min(self.next_beat))
     }
@@ -71,9 +75,21 @@ mod tests {
     #[test]
     fn it_beats_at_once_and_then_at_each_interval() {
         let mut keepalive = keepalive();
-        assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Beat(1));
+        assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Beat);
         assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Quiet(SECOND * 3));
-        assert_eq!(keepalive.poll(SECOND * 3), Liveness::Beat(2));
+        assert_eq!(keepalive.poll(SECOND * 3), Liveness::Beat);
+    }
+
+    #[test]
+    fn an_end_that_is_asked_often_enough_does_not_beat() {
+        let mut keepalive = keepalive();
+        assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Beat);
+        for second in (2..20).step_by(2) {
+            keepalive.heard(SECOND * second);
+            keepalive.was_asked(SECOND * second);
+            assert_eq!(keepalive.poll(SECOND * second), Liveness::Quiet(SECOND * (second + 3)));
+        }
+        assert_eq!(keepalive.poll(SECOND * 21), Liveness::Beat);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::message::MessageId;
 pub struct OutboxLimits {
     /// Keys that may wait.
     pub keys_max: usize,
+    /// Bytes that all values together may have. A single value may have more.
+    pub bytes_max: usize,
     /// Messages that may be unacknowledged at a time.
     pub window: usize,
     /// The time after which an unacknowledged message is sent again, as it was.
@@ -21,7 +23,7 @@ pub struct OutboxLimits {
     pub retry: (Duration, Duration),
 }
 
-/// The outbox has as many keys as it may.
+/// The outbox has as many keys, or as many bytes, as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the outbox is full")]
 pub struct Full;
@@ -39,6 +41,7 @@ pub struct ToSend<V> {
 struct InFlight<K, V> {
     key: K,
     value: V,
+    bytes: usize,
     due: Duration,
     resends: u32,
 }
@@ -46,6 +49,7 @@ struct InFlight<K, V> {
 #[derive(Debug, Clone)]
 struct Waiting<V> {
     value: V,
+    bytes: usize,
     not_before: Duration,
 }
 
@@ -61,6 +65,7 @@ pub struct Outbox<K, V> {
     in_flight: BTreeMap<MessageId, InFlight<K, V>>,
     keys_in_flight: BTreeSet<K>,
     failures: BTreeMap<K, u32>,
+    bytes: usize,
 }
 
 impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
@@ -74,32 +79,51 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
             in_flight: BTreeMap::new(),
             keys_in_flight: BTreeSet::new(),
             failures: BTreeMap::new(),
+            bytes: 0,
         }
     }
 
-    /// Queues `value` as the newest state of `key`, replacing one that waits.
+    /// Queues `value`, of so many bytes, as the newest state of `key`, replacing one that waits.
     ///
     /// # Errors
     ///
-    /// When the key is new and the outbox holds as many as it may.
-    pub fn push(&mut self, key: K, value: V) -> Result<(), Full> {
-        if let Some(waiting) = self.waiting.get_mut(&key) {
-            waiting.value = value;
-            return Ok(());
-        }
-        if self.waiting.len() >= self.limits.keys_max {
+    /// When the outbox would hold more than it may.
+    pub fn push(&mut self, key: K, value: V, bytes: usize) -> Result<(), Full> {
+        let replaced = self.waiting.get(&key).map(|waiting| waiting.bytes);
+        let others = self.bytes - replaced.unwrap_or_default();
+        if others > 0 && others.saturating_add(bytes) > self.limits.bytes_max {
             return Err(Full);
         }
-        self.order.push_back(key.clone());
-        self.waiting.insert(key, Waiting { value, not_before: Duration::ZERO });
+        let is_full = self.waiting.len() >= self.limits.keys_max;
+        match self.waiting.get_mut(&key) {
+            Some(waiting) => (waiting.value, waiting.bytes) = (value, bytes),
+            None if is_full => return Err(Full),
+            None => {
+                self.order.push_back(key.clone());
+                self.waiting.insert(key, Waiting { value, bytes, not_before: Duration::ZERO });
+            }
+        }
+        self.bytes = others.saturating_add(bytes);
         Ok(())
     }
 
+    /// Returns how many bytes all values have, those that are unacknowledged too.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Returns what is to be sent at `now`: first what is due to be sent again, then the key that
-    /// has waited longest. `id` makes the id of a new message.
-    pub fn next(&mut self, now: Duration, id: impl FnOnce() -> MessageId) -> Option<ToSend<V>> {
+    /// has waited longest, of those that `fits` lets pass. `id` makes the id of a new message.
+    pub fn next(
+        &mut self,
+        now: Duration,
+        fits: impl Fn(&V) -> bool,
+        id: impl FnOnce() -> MessageId,
+    ) -> Option<ToSend<V>> {
         self.give_up(now);
-        if let Some((id, message)) = self.in_flight.iter_mut().find(|(_, message)| message.due <= now) {
+        let due = |message: &InFlight<K, V>| message.due <= now && fits(&message.value);
+        if let Some((id, message)) = self.in_flight.iter_mut().find(|(_, message)| due(message)) {
             message.due = now.saturating_add(self.limits.resend_after);
             message.resends += 1;
             return Some(ToSend { id: id.clone(), value: message.value.clone() });
@@ -107,13 +131,13 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
         if self.in_flight.len() >= self.limits.window {
             return None;
         }
-        let at = self.order.iter().position(|key| self.is_ready(key, now))?;
+        let at = self.order.iter().position(|key| self.is_ready(key, now, &fits))?;
         let key = self.order.remove(at)?;
-        let value = self.waiting.remove(&key)?.value;
+        let Waiting { value, bytes, .. } = self.waiting.remove(&key)?;
         let id = id();
         let due = now.saturating_add(self.limits.resend_after);
         self.keys_in_flight.insert(key.clone());
-        self.in_flight.insert(id.clone(), InFlight { key, value: value.clone(), due, resends: 0 });
+        self.in_flight.insert(id.clone(), InFlight { key, value: value.clone(), bytes, due, resends: 0 });
         Some(ToSend { id, value })
     }
 
@@ -122,6 +146,7 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
         let Some(message) = self.in_flight.remove(id) else { return false };
         self.keys_in_flight.remove(&message.key);
         self.failures.remove(&message.key);
+        self.bytes -= message.bytes;
         true
     }
 
@@ -157,8 +182,9 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
         self.in_flight.len()
     }
 
-    fn is_ready(&self, key: &K, now: Duration) -> bool {
-        let waits = self.waiting.get(key).is_some_and(|waiting| waiting.not_before <= now);
+    fn is_ready(&self, key: &K, now: Duration, fits: impl Fn(&V) -> bool) -> bool {
+        let is_due = |waiting: &Waiting<V>| waiting.not_before <= now && fits(&waiting.value);
+        let waits = self.waiting.get(key).is_some_and(is_due);
         waits && !self.keys_in_flight.contains(key)
     }
 
@@ -177,7 +203,7 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
 
     /// A newer state that waits already takes the place of the one that failed.
     fn requeue(&mut self, message: InFlight<K, V>, now: Duration) {
-        let InFlight { key, value, .. } = message;
+        let InFlight { key, value, bytes, .. } = message;
         self.keys_in_flight.remove(&key);
         let failures = self.failures.entry(key.clone()).or_default();
         let (first, longest) = self.limits.retry;
@@ -185,10 +211,13 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
         *failures = failures.saturating_add(1);
         let not_before = now.saturating_add(pause);
         match self.waiting.get_mut(&key) {
-            Some(waiting) => waiting.not_before = not_before,
+            Some(waiting) => {
+                waiting.not_before = not_before;
+                self.bytes -= bytes;
+            }
             None => {
                 self.order.push_back(key.clone());
-                self.waiting.insert(key, Waiting { value, not_before });
+                self.waiting.insert(key, Waiting { value, bytes, not_before });
             }
         }
     }

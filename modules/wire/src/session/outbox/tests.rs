@@ -7,6 +7,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn limits() -> OutboxLimits {
     OutboxLimits {
         keys_max: 3,
+        bytes_max: 1000,
         window: 2,
         resend_after: SECOND * 5,
         resends_max: 4,
@@ -19,15 +20,15 @@ fn id(number: u32) -> MessageId {
 }
 
 fn sent(outbox: &mut Outbox<&'static str, u32>, now: Duration, number: u32) -> Option<(MessageId, u32)> {
-    outbox.next(now, || id(number)).map(|to_send| (to_send.id, to_send.value))
+    outbox.next(now, |_| true, || id(number)).map(|to_send| (to_send.id, to_send.value))
 }
 
 #[test]
 fn the_newest_state_of_a_key_replaces_the_one_that_waits_in_its_place() {
     let mut outbox = Outbox::new(limits());
-    outbox.push("a", 1).expect("room");
-    outbox.push("b", 2).expect("room");
-    outbox.push("a", 3).expect("room");
+    outbox.push("a", 1, 10).expect("room");
+    outbox.push("b", 2, 10).expect("room");
+    outbox.push("a", 3, 10).expect("room");
     assert_eq!(sent(&mut outbox, Duration::ZERO, 1), Some((id(1), 3)));
     assert_eq!(sent(&mut outbox, Duration::ZERO, 2), Some((id(2), 2)));
     assert_eq!(sent(&mut outbox, Duration::ZERO, 3), None);
@@ -37,19 +38,33 @@ fn the_newest_state_of_a_key_replaces_the_one_that_waits_in_its_place() {
 fn a_full_outbox_refuses_new_keys_and_still_takes_newer_states() {
     let mut outbox = Outbox::new(limits());
     for key in ["a", "b", "c"] {
-        outbox.push(key, 1).expect("room");
+        outbox.push(key, 1, 10).expect("room");
     }
-    assert_eq!(outbox.push("d", 1), Err(Full));
-    assert_eq!(outbox.push("a", 2), Ok(()));
+    assert_eq!(outbox.push("d", 1, 10), Err(Full));
+    assert_eq!(outbox.push("a", 2, 10), Ok(()));
+}
+
+#[test]
+fn bytes_are_bounded_but_for_a_single_value() {
+    let mut outbox = Outbox::new(limits());
+    outbox.push("a", 1, 5000).expect("a large object must travel too");
+    assert_eq!(outbox.push("b", 1, 1), Err(Full));
+    outbox.push("a", 2, 600).expect("it replaces the large one");
+    outbox.push("b", 1, 400).expect("room");
+    assert_eq!((outbox.push("b", 2, 401), outbox.bytes()), (Err(Full), 1000));
+    assert_eq!(sent(&mut outbox, Duration::ZERO, 1), Some((id(1), 2)));
+    assert_eq!(outbox.bytes(), 1000, "what is unacknowledged counts");
+    assert!(outbox.acknowledge(&id(1)));
+    assert_eq!(outbox.bytes(), 400);
 }
 
 #[test]
 fn a_state_waits_for_the_acknowledgement_of_the_one_before() {
     let mut outbox = Outbox::new(limits());
-    outbox.push("a", 1).expect("room");
+    outbox.push("a", 1, 10).expect("room");
     assert_eq!(sent(&mut outbox, Duration::ZERO, 1), Some((id(1), 1)));
-    outbox.push("a", 2).expect("room");
-    outbox.push("b", 3).expect("room");
+    outbox.push("a", 2, 10).expect("room");
+    outbox.push("b", 3, 10).expect("room");
     assert_eq!(sent(&mut outbox, Duration::ZERO, 2), Some((id(2), 3)), "other keys go on");
     assert!(outbox.acknowledge(&id(1)));
     assert!(!outbox.acknowledge(&id(1)), "a second acknowledgement says nothing");
@@ -59,8 +74,8 @@ fn a_state_waits_for_the_acknowledgement_of_the_one_before() {
 #[test]
 fn an_unacknowledged_message_is_repeated_and_then_makes_way() {
     let mut outbox = Outbox::new(OutboxLimits { window: 1, ..limits() });
-    outbox.push("a", 1).expect("room");
-    outbox.push("b", 2).expect("room");
+    outbox.push("a", 1, 10).expect("room");
+    outbox.push("b", 2, 10).expect("room");
     assert_eq!(sent(&mut outbox, Duration::ZERO, 1), Some((id(1), 1)));
     for round in 1..=4 {
         assert_eq!(outbox.next_due(), Some(SECOND * 5 * round));
@@ -77,7 +92,7 @@ fn an_unacknowledged_message_is_repeated_and_then_makes_way() {
 #[test]
 fn a_refused_state_comes_back_after_growing_pauses_unless_a_newer_one_waits() {
     let mut outbox = Outbox::new(limits());
-    outbox.push("a", 1).expect("room");
+    outbox.push("a", 1, 10).expect("room");
     let mut now = Duration::ZERO;
     for (round, pause) in [1, 2, 4, 8].into_iter().enumerate() {
         let number = u32::try_from(round).expect("small");
@@ -87,7 +102,7 @@ fn a_refused_state_comes_back_after_growing_pauses_unless_a_newer_one_waits() {
         now += SECOND * pause;
     }
     assert_eq!(sent(&mut outbox, now, 10), Some((id(10), 1)));
-    outbox.push("a", 2).expect("room");
+    outbox.push("a", 2, 10).expect("room");
     assert!(outbox.refuse(&id(10), now));
     assert_eq!(sent(&mut outbox, now + SECOND * 60, 11), Some((id(11), 2)));
 }
@@ -129,13 +144,13 @@ proptest! {
             match step {
                 Step::Push(key) => {
                     version += 1;
-                    if outbox.push(key, (key, version)).is_ok() {
+                    if outbox.push(key, (key, version), 10).is_ok() {
                         newest.insert(key, version);
                     }
                 }
                 Step::Send => {
                     ids += 1;
-                    if let Some(ToSend { id, value: (key, version) }) = outbox.next(now, || id(ids)) {
+                    if let Some(ToSend { id, value: (key, version) }) = outbox.next(now, |_| true, || id(ids)) {
                         let before = arrived.insert(key, version);
                         prop_assert!(before.is_none_or(|before| before <= version));
                         if !open.contains(&id) {
@@ -154,8 +169,9 @@ proptest! {
             }
             prop_assert!(outbox.unacknowledged() <= limits.window);
             prop_assert!(outbox.waiting() <= limits.keys_max + limits.window);
+            prop_assert_eq!(outbox.bytes(), 10 * (outbox.waiting() + outbox.unacknowledged()));
         }
-        prop_assert_eq!(outbox.waiting() + outbox.unacknowledged(), 0);
+        prop_assert_eq!(outbox.waiting() + outbox.unacknowledged() + outbox.bytes(), 0);
         prop_assert_eq!(arrived, newest);
     }
 }

@@ -1,0 +1,90 @@
+//! The sessions of all nodes, and the bytes that may wait for them.
+
+use std::collections::BTreeMap;
+
+use protocol::cloud::SendRefused;
+use protocol::{NodeName, ObjectChange};
+use tokio::sync::oneshot;
+
+use crate::queue::{Queue, Total};
+
+/// A node's session. Dropping it ends the session: its task finds the fence down before anything
+/// else that it may find.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) connection: u64,
+    pub(crate) queue: Queue,
+    pub(crate) _fence: oneshot::Sender<()>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+/// The nodes' sessions: one each, the newest.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    entries: BTreeMap<NodeName, Entry>,
+    total: Total,
+    bytes_max: usize,
+}
+
+impl Sessions {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { entries: BTreeMap::new(), total: Total::default(), bytes_max }
+    }
+
+    /// Returns the count of what waits in all queues.
+    pub(crate) fn total(&self) -> Total {
+        self.total.clone()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn has(&self, node: &NodeName) -> bool {
+        self.entries.contains_key(node)
+    }
+
+    /// Makes this the node's session and ends an older one.
+    pub(crate) fn begin(&mut self, node: NodeName, entry: Entry) {
+        if let Some(older) = self.entries.insert(node.clone(), entry) {
+            let session = older.connection;
+            tracing::info!(%node, session, "a newer connection takes the place of the node's session");
+        }
+    }
+
+    /// Ends the node's session; `false` if it has none.
+    pub(crate) fn end(&mut self, node: &NodeName) -> bool {
+        self.entries.remove(node).is_some()
+    }
+
+    /// Forgets a session that ended by itself, unless the node has a newer one.
+    pub(crate) fn forget(&mut self, node: &NodeName, connection: u64) {
+        if self.entries.get(node).is_some_and(|entry| entry.connection == connection) {
+            self.entries.remove(node);
+        }
+    }
+
+    /// Queues a change for a node. A node whose queue is full loses its session, and if all queues
+    /// together are, the node with the most does: what it misses is settled when it connects.
+    pub(crate) fn send(&mut self, node: &NodeName, change: ObjectChange) -> Result<(), SendRefused> {
+        let Some(entry) = self.entries.get(node) else { return Err(SendRefused::NotConnected) };
+        if entry.queue.push(change).is_err() {
+            tracing::warn!(%node, "the node does not keep up: its queue is full and its session ends");
+            self.end(node);
+            return Err(SendRefused::QueueFull);
+        }
+        while self.total.bytes() > self.bytes_max {
+            let largest = self.entries.iter().max_by_key(|(_, entry)| entry.queue.bytes());
+            let Some(largest) = largest.map(|(node, _)| node.clone()) else { break };
+            let bytes = self.total.bytes();
+            tracing::warn!(node = %largest, bytes, "too much waits for all nodes: the session of the one with the most ends");
+            self.end(&largest);
+        }
+        if self.has(node) { Ok(()) } else { Err(SendRefused::QueueFull) }
+    }
+}
