@@ -1,0 +1,3 @@
+//! Scenarios: whole clusters under faults, each decided by its seed.
+
+mod pods;
