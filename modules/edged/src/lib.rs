@@ -142,7 +142,7 @@ impl Handler<ObjectChanged> for Edged {
 impl Handler<LinkUp> for Edged {
     async fn handle(&mut self, _: LinkUp, _: &mut Context<Self>) -> Result<(), Failure> {
         if let Some(shared) = &self.shared {
-            shared.link.send_modify(|links| *links += 1);
+            shared.link.modify(|links| *links += 1);
         }
         Ok(())
     }
