@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use apiserver::{ApiServer, Identity, Options, SigningKey};
+use beehive::latest;
 use kube::Client;
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 use store::{MemoryStore, SharedStore};
-use tokio::sync::watch;
 
 use crate::clock::SimClock;
 use crate::world::World;
@@ -54,7 +54,7 @@ pub(crate) struct Api {
     world: Arc<World>,
     state: Arc<Mutex<State>>,
     /// Counts the servers: who waits for one of the past waits in vain.
-    epoch: Arc<watch::Sender<u64>>,
+    epoch: Arc<latest::Sender<u64>>,
 }
 
 impl fmt::Debug for Api {
@@ -78,7 +78,7 @@ impl Api {
         Self {
             world: world.clone(),
             state: Arc::new(Mutex::new(state)),
-            epoch: Arc::new(watch::Sender::new(0)),
+            epoch: Arc::new(latest::Sender::new(0)),
         }
     }
 
@@ -96,7 +96,7 @@ impl Api {
         let seed = self.world.derived_seed("api server").wrapping_add(run);
         let server = ApiServer::open(store, options(clock, seed)).await?;
         self.lock().server = Some(server.clone());
-        self.epoch.send_modify(|epoch| *epoch += 1);
+        self.epoch.modify(|epoch| *epoch += 1);
         Ok(server)
     }
 
@@ -108,12 +108,12 @@ impl Api {
     /// The server is gone, and with it what was asked of it.
     pub(crate) fn close(&self) {
         self.lock().server = None;
-        self.epoch.send_modify(|epoch| *epoch += 1);
+        self.epoch.modify(|epoch| *epoch += 1);
     }
 
     /// Ends all watches, as a server that is replaced by another does.
     pub(crate) fn end_watches(&self) {
-        self.epoch.send_modify(|epoch| *epoch += 1);
+        self.epoch.modify(|epoch| *epoch += 1);
     }
 
     pub(crate) fn set_trouble(&self, trouble: ApiTrouble) {
@@ -184,4 +184,3 @@ enum Fate {
     /// It has its effect, and is answered with 500.
     AnswerLost,
 }
-

@@ -138,7 +138,10 @@ impl Ledger {
             acknowledged.take(codec, direction, frame)
         };
         if let Some(outcome) = outcome {
-            self.check(Invariant::AcknowledgedChangesAreHeld, outcome.map_err(|found| format!("{node}: {found}")));
+            self.check(
+                Invariant::AcknowledgedChangesAreHeld,
+                outcome.map_err(|found| format!("{node}: {found}")),
+            );
         }
     }
 

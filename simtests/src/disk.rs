@@ -139,7 +139,8 @@ impl Disk {
     /// Damages one synced record of a tree. Returns whether there was any.
     pub(crate) fn damage(&self, tree: &'static str) -> bool {
         let mut state = self.lock();
-        let keys: Vec<Bytes> = state.durable.get(tree).into_iter().flat_map(BTreeMap::keys).cloned().collect();
+        let keys: Vec<Bytes> =
+            state.durable.get(tree).into_iter().flat_map(BTreeMap::keys).cloned().collect();
         if keys.is_empty() {
             return false;
         }

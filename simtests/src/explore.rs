@@ -96,7 +96,8 @@ impl Run {
         for edge in sim.edges() {
             let is_calm = self.disturbed.get(edge).is_none_or(|last| *last + GRACE < now);
             if is_calm {
-                let outcome = if picture.is_ready(edge) { Ok(()) } else { Err(format!("{edge} is not ready")) };
+                let outcome =
+                    if picture.is_ready(edge) { Ok(()) } else { Err(format!("{edge} is not ready")) };
                 ledger.check(Invariant::UndisturbedNodesStayReady, outcome);
             }
         }
@@ -106,15 +107,19 @@ impl Run {
     /// A node that something lasting happens to is disturbed until a while after its end.
     fn disturb(&mut self, sim: &Sim, fault: &Fault) {
         use Fault::{
-            Crash, CrashContainer, Cut, FailWrite, FillDisk, HealApi, HealDisk, HealLink, HealRuntime, JumpClock,
-            PowerOff, ResetLinks, Restart, SetClockRight, ShapeLink, SlowDisk, StickLinks, TroubleApi,
-            TroubleRuntime,
+            Crash, CrashContainer, Cut, FailWrite, FillDisk, HealApi, HealDisk, HealLink, HealRuntime,
+            JumpClock, PowerOff, ResetLinks, Restart, SetClockRight, ShapeLink, SlowDisk, StickLinks,
+            TroubleApi, TroubleRuntime,
         };
         let (name, lasts) = match fault {
-            Crash(name) | PowerOff(name) | FillDisk(name) | SlowDisk(name, _) | JumpClock(name, _) => (name.as_str(), true),
+            Crash(name) | PowerOff(name) | FillDisk(name) | SlowDisk(name, _) | JumpClock(name, _) => {
+                (name.as_str(), true)
+            }
             Cut(name, _) | ShapeLink(name, _) | TroubleRuntime(name, _) => (name.as_str(), true),
             TroubleApi(_) => (CLOUD, true),
-            Restart(name) | HealLink(name) | HealDisk(name) | HealRuntime(name) | SetClockRight(name) => (name.as_str(), false),
+            Restart(name) | HealLink(name) | HealDisk(name) | HealRuntime(name) | SetClockRight(name) => {
+                (name.as_str(), false)
+            }
             ResetLinks(name) | StickLinks(name) | FailWrite(name, ..) => (name.as_str(), false),
             HealApi => (CLOUD, false),
             CrashContainer(_) | Fault::EndWatches => return,

@@ -236,9 +236,9 @@ impl State {
         let connection = self.connections.get_mut(&half.connection)?;
         connection.is_broken |= fate == Fate::Breaks;
         connection.is_stuck |= fate == Fate::Sticks;
-        let busy = shape.bytes_per_second.map_or(Duration::ZERO, |rate| {
-            Duration::from_secs_f64(size as f64 / rate.max(1) as f64)
-        });
+        let busy = shape
+            .bytes_per_second
+            .map_or(Duration::ZERO, |rate| Duration::from_secs_f64(size as f64 / rate.max(1) as f64));
         let hash = digest(frame.payload());
         world.record(format_args!("link {node} {:?} sent {size} bytes {hash:016x}", half.direction));
         world.ledger.frame_sent(&node, codec, half.direction, &frame);

@@ -61,7 +61,8 @@ impl Subscriber for LogSink {
         event.record(&mut line);
         let metadata = event.metadata();
         let node = self.world.current();
-        let text = format!("{node} {} {}: {}{}", metadata.level(), metadata.target(), line.message, line.fields);
+        let text =
+            format!("{node} {} {}: {}{}", metadata.level(), metadata.target(), line.message, line.fields);
         self.world.record(format_args!("log {text}"));
         self.world.ledger.logged(&text);
     }

@@ -80,7 +80,12 @@ impl fmt::Display for Outcome {
         for line in self.trace.tail(TAIL_LINES) {
             writeln!(f, "  {line}")?;
         }
-        writeln!(f, "seed {} fails after {:.3} simulated seconds", self.seed, self.summary.simulated.as_secs_f64())?;
+        writeln!(
+            f,
+            "seed {} fails after {:.3} simulated seconds",
+            self.seed,
+            self.summary.simulated.as_secs_f64()
+        )?;
         write!(f, "{failure}")
     }
 }

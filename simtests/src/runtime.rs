@@ -59,7 +59,12 @@ enum Fate {
 }
 
 impl SimRuntime {
-    pub(crate) fn new(name: &Arc<str>, world: &Arc<World>, clock: &Arc<SimClock>, files: MemoryFiles) -> Self {
+    pub(crate) fn new(
+        name: &Arc<str>,
+        world: &Arc<World>,
+        clock: &Arc<SimClock>,
+        files: MemoryFiles,
+    ) -> Self {
         let rng = world.rng(&format!("runtime of {name}"));
         Self {
             name: name.clone(),
@@ -265,7 +270,8 @@ impl Runtime for SimRuntime {
         credentials: &[ImageCredentials],
         sandbox: &SandboxSpec,
     ) -> Result<ImageId, RuntimeError> {
-        self.change("pull_image", reference, self.containers.pull_image(reference, credentials, sandbox)).await
+        self.change("pull_image", reference, self.containers.pull_image(reference, credentials, sandbox))
+            .await
     }
 
     async fn remove_image(&self, id: &ImageId) -> Result<(), RuntimeError> {

@@ -204,7 +204,10 @@ impl Maker<'_> {
                 let shape = Shape {
                     latency: Duration::from_millis(self.rng.random_range(1..800)),
                     jitter: Duration::from_millis(self.rng.random_range(0..800)),
-                    bytes_per_second: self.rng.random_bool(0.5).then(|| self.rng.random_range(2_000..200_000)),
+                    bytes_per_second: self
+                        .rng
+                        .random_bool(0.5)
+                        .then(|| self.rng.random_range(2_000..200_000)),
                     loss: if self.rng.random_bool(0.5) { self.rng.random_range(0.0..0.2) } else { 0.0 },
                 };
                 (Fault::ShapeLink(edge, shape), heal)
@@ -219,7 +222,8 @@ impl Maker<'_> {
             0 => (Fault::FillDisk(name), heal),
             1 => (Fault::SlowDisk(name, self.rng.random_range(10..1000)), heal),
             _ => {
-                let fault = if self.rng.random_bool(0.5) { DiskFault::Refused } else { DiskFault::NotDurable };
+                let fault =
+                    if self.rng.random_bool(0.5) { DiskFault::Refused } else { DiskFault::NotDurable };
                 (Fault::FailWrite(name, self.rng.random_range(0..20), fault), None)
             }
         }
@@ -229,7 +233,8 @@ impl Maker<'_> {
         if self.rng.random_bool(0.2) {
             return (Fault::EndWatches, None);
         }
-        let mut share = |most: f64| if self.rng.random_bool(0.4) { self.rng.random_range(0.0..most) } else { 0.0 };
+        let mut share =
+            |most: f64| if self.rng.random_bool(0.4) { self.rng.random_range(0.0..most) } else { 0.0 };
         let trouble = ApiTrouble {
             conflicts: share(0.5),
             gone: share(1.0),
@@ -239,7 +244,8 @@ impl Maker<'_> {
             slowness: Duration::from_secs_f64(share(5.0)),
             watches_end: None,
         };
-        let watches_end = self.rng.random_bool(0.3).then(|| Duration::from_secs(self.rng.random_range(1..30)));
+        let watches_end =
+            self.rng.random_bool(0.3).then(|| Duration::from_secs(self.rng.random_range(1..30)));
         (Fault::TroubleApi(ApiTrouble { watches_end, ..trouble }), Some(Fault::HealApi))
     }
 

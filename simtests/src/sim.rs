@@ -1,13 +1,14 @@
 //! A simulated cluster: one cloud, its edges, and all that lies between and below them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use beehive::{Bus, Catalog};
 use cloudcore::CloudPorts;
-use edged::ports::Sandbox;
 use edgecore::EdgePorts;
+use edged::ports::Sandbox;
 use kube::Client;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tracing::Dispatch;
 
 use crate::api::{Api, ApiTrouble, Asker};
-use crate::disk::DiskFault;
+use crate::disk::{Disk, DiskFault};
 use crate::failure::Failure;
 use crate::link::{Direction, Network, Shape};
 use crate::log::LogSink;
@@ -125,13 +126,13 @@ impl Sim {
     /// Crashes a process: it is dropped as it stands. What it has not synced is lost or not, by
     /// chance; containers go on.
     pub fn crash(&mut self, name: &str) {
-        self.world.fault("crash", format_args!("{name}"));
+        self.fault("crash", format_args!("{name}"));
         self.end_process(name);
     }
 
     /// Takes an edge's power away: a crash of which nobody is told, and the end of its containers.
     pub fn power_off(&mut self, edge: &str) {
-        self.world.fault("power-off", format_args!("{edge}"));
+        self.fault("power-off", format_args!("{edge}"));
         self.network.stick(edge);
         self.end_process(edge);
         if let Some(runtime) = self.edges.get(edge).map(|site| site.machine.runtime.clone()) {
@@ -183,6 +184,15 @@ impl Sim {
     fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
         let _context = self.runtime.enter();
         tracing::dispatcher::with_default(&self.dispatch, run)
+    }
+
+    /// Outside the runtime the clock is the machine's: whatever is recorded is recorded inside.
+    fn record(&self, line: fmt::Arguments<'_>) {
+        self.inside(|| self.world.record(line));
+    }
+
+    fn fault(&self, kind: &'static str, what: fmt::Arguments<'_>) {
+        self.inside(|| self.world.fault(kind, what));
     }
 
     /// Lets some time pass.
@@ -262,31 +272,31 @@ impl Sim {
 
     /// Lets nothing through between an edge and the cloud in one direction. Nobody is told.
     pub fn cut(&mut self, edge: &str, direction: Direction) {
-        self.world.fault("cut", format_args!("{edge} {direction:?}"));
+        self.fault("cut", format_args!("{edge} {direction:?}"));
         self.network.cut(edge, direction);
     }
 
     /// Breaks the connections of an edge: both ends are told.
     pub fn reset_links(&mut self, edge: &str) {
-        self.world.fault("link-reset", format_args!("{edge}"));
+        self.fault("link-reset", format_args!("{edge}"));
         self.network.reset(edge);
     }
 
     /// Lets the connections of an edge stick, so that both ends believe in what is dead.
     pub fn stick_links(&mut self, edge: &str) {
-        self.world.fault("link-stuck", format_args!("{edge}"));
+        self.fault("link-stuck", format_args!("{edge}"));
         self.network.stick(edge);
     }
 
     /// Makes the way between an edge and the cloud slow, narrow or lossy.
     pub fn shape_link(&mut self, edge: &str, shape: Shape) {
-        self.world.fault("link-shaped", format_args!("{edge} {shape:?}"));
+        self.fault("link-shaped", format_args!("{edge} {shape:?}"));
         self.network.shape(edge, shape);
     }
 
     /// Ends all faults of the way between an edge and the cloud.
     pub fn heal_link(&mut self, edge: &str) {
-        self.world.record(format_args!("heal link {edge}"));
+        self.record(format_args!("heal link {edge}"));
         self.inside(|| self.network.heal(edge));
     }
 
@@ -298,57 +308,72 @@ impl Sim {
 
     /// Makes one write to a disk fail: the `after`-th from here.
     pub fn fail_write(&mut self, name: &str, after: u64, fault: DiskFault) {
-        self.world.fault("disk-write-fails", format_args!("{name} {fault:?}"));
-        self.disk(name).inspect(|disk| disk.fail_write(after, fault));
+        self.fault("disk-write-fails", format_args!("{name} {fault:?}"));
+        self.on_disk(name, |disk| disk.fail_write(after, fault));
     }
 
     /// Fills a disk: every write is refused.
     pub fn fill_disk(&mut self, name: &str) {
-        self.world.fault("disk-full", format_args!("{name}"));
-        self.disk(name).inspect(|disk| disk.set_full(true));
+        self.fault("disk-full", format_args!("{name}"));
+        self.on_disk(name, |disk| disk.set_full(true));
     }
 
     /// Makes a disk take so many times as long to sync.
     pub fn slow_disk(&mut self, name: &str, times: u32) {
-        self.world.fault("disk-slow", format_args!("{name} {times}"));
-        self.disk(name).inspect(|disk| disk.set_slowness(times));
+        self.fault("disk-slow", format_args!("{name} {times}"));
+        self.on_disk(name, |disk| disk.set_slowness(times));
     }
 
     /// Ends all faults of a disk.
     pub fn heal_disk(&mut self, name: &str) {
-        self.world.record(format_args!("heal disk {name}"));
-        self.disk(name).inspect(|disk| disk.heal());
+        self.record(format_args!("heal disk {name}"));
+        self.on_disk(name, Disk::heal);
     }
 
-    fn disk(&self, name: &str) -> Option<crate::disk::Disk> {
+    /// Damages one synced record of a tree of a store, by chance: it can be read no longer. Returns
+    /// whether there was any.
+    pub fn damage_disk(&mut self, name: &str, tree: &'static str) -> bool {
+        let mut is_damaged = false;
+        self.on_disk(name, |disk| is_damaged = disk.damage(tree));
+        if is_damaged {
+            self.fault("disk-damage", format_args!("{name} {tree}"));
+        }
+        is_damaged
+    }
+
+    fn on_disk(&self, name: &str, act: impl FnOnce(&Disk)) {
         match self.edges.get(name) {
-            Some(site) => Some(site.machine.disk.clone()),
-            None => self.cloud.as_ref().filter(|_| name == CLOUD).map(|site| site.disk.clone()),
+            Some(site) => act(&site.machine.disk),
+            None => {
+                if let Some(site) = self.cloud.as_ref().filter(|_| name == CLOUD) {
+                    act(&site.disk);
+                }
+            }
         }
     }
 
     /// Lets the API fail the cloud's modules from here on; the default is no trouble.
     pub fn trouble_api(&mut self, trouble: ApiTrouble) {
         if trouble == ApiTrouble::default() {
-            self.world.record(format_args!("heal api"));
+            self.record(format_args!("heal api"));
         } else {
-            self.world.fault("api-trouble", format_args!("{trouble:?}"));
+            self.fault("api-trouble", format_args!("{trouble:?}"));
         }
         self.api.set_trouble(trouble);
     }
 
     /// Ends all watches of the API, as a server that is replaced by another does.
     pub fn end_watches(&mut self) {
-        self.world.fault("api-watches-end", format_args!(""));
+        self.fault("api-watches-end", format_args!(""));
         self.inside(|| self.api.end_watches());
     }
 
     /// Lets an edge's container runtime fail from here on; the default is no trouble.
     pub fn trouble_runtime(&mut self, edge: &str, trouble: RuntimeTrouble) {
         if trouble == RuntimeTrouble::default() {
-            self.world.record(format_args!("heal runtime {edge}"));
+            self.record(format_args!("heal runtime {edge}"));
         } else {
-            self.world.fault("runtime-trouble", format_args!("{edge} {trouble:?}"));
+            self.fault("runtime-trouble", format_args!("{edge} {trouble:?}"));
         }
         if let Some(site) = self.edges.get(edge) {
             site.machine.runtime.set_trouble(trouble);
@@ -359,13 +384,13 @@ impl Sim {
     pub fn crash_container(&mut self, edge: &str) {
         let Some(runtime) = self.edges.get(edge).map(|site| site.machine.runtime.clone()) else { return };
         if self.block_on(runtime.crash_container()) {
-            self.world.fault("container-crash", format_args!("{edge}"));
+            self.fault("container-crash", format_args!("{edge}"));
         }
     }
 
     /// Moves a wall clock forward by so many milliseconds, or backward by a negative number.
     pub fn jump_clock(&mut self, name: &str, by_ms: i64) {
-        self.world.fault("clock-jump", format_args!("{name} {by_ms} ms"));
+        self.fault("clock-jump", format_args!("{name} {by_ms} ms"));
         if let Some(clock) = self.clock(name) {
             clock.jump(by_ms);
         }
@@ -373,7 +398,7 @@ impl Sim {
 
     /// Sets a wall clock right.
     pub fn set_clock_right(&mut self, name: &str) {
-        self.world.record(format_args!("heal clock {name}"));
+        self.record(format_args!("heal clock {name}"));
         if let Some(clock) = self.clock(name) {
             clock.set_right();
         }
@@ -393,7 +418,7 @@ impl Sim {
 
     /// Adds a line of the scenario's own to the trace.
     pub fn note(&mut self, line: &str) {
-        self.world.record(format_args!("note {line}"));
+        self.record(format_args!("note {line}"));
     }
 
     /// Returns how much time has passed since the beginning.

@@ -40,7 +40,14 @@ fn sections(kind: Kind, catalog: &Catalog, yaml: &str) -> Result<Sections, Failu
 }
 
 /// Runs modules until one is given up.
-async fn serve(world: &World, name: &str, catalog: Catalog, sections: Sections, options: NodeOptions, window: &Window) {
+async fn serve(
+    world: &World,
+    name: &str,
+    catalog: Catalog,
+    sections: Sections,
+    options: NodeOptions,
+    window: &Window,
+) {
     let launched = Node::launch(catalog, sections, options).await;
     let outcome = launched.as_ref().map_or_else(|error| Err(format!("{name}: {error:?}")), |_| Ok(()));
     world.ledger.check(Invariant::ProcessesStart, outcome);
@@ -106,7 +113,8 @@ impl EdgeSite {
         }
         self.runs += 1 << 16;
         let (name, world, network) = (self.name.clone(), self.world.clone(), self.network.clone());
-        let (catalog, sections, machine) = (self.catalog.clone(), self.sections.clone(), self.machine.clone());
+        let (catalog, sections, machine) =
+            (self.catalog.clone(), self.sections.clone(), self.machine.clone());
         let first = self.runs;
         let main = move |window: Window| {
             Box::pin(async move {

@@ -118,7 +118,9 @@ impl Workload {
             Work::CreatePod { number, edge, config } => {
                 self.create_pod(kube, &format!("pod-{number}"), edge, *config).await
             }
-            Work::DeletePod { number, grace } => self.delete_pod(kube, &format!("pod-{number}"), *grace).await,
+            Work::DeletePod { number, grace } => {
+                self.delete_pod(kube, &format!("pod-{number}"), *grace).await
+            }
             Work::ChangeConfigMap { number } => {
                 let name = format!("config-{number}");
                 let (content, mark) = Self::next(&mut self.contents, &mut self.config_maps, &name);

@@ -75,8 +75,9 @@ impl World {
 
     /// Runs code of a node.
     pub(crate) fn as_node<T>(&self, node: &Arc<str>, run: impl FnOnce() -> T) -> T {
-        let swap =
-            |to: Arc<str>| std::mem::replace(&mut *self.current.lock().unwrap_or_else(PoisonError::into_inner), to);
+        let swap = |to: Arc<str>| {
+            std::mem::replace(&mut *self.current.lock().unwrap_or_else(PoisonError::into_inner), to)
+        };
         let before = swap(node.clone());
         let result = run();
         swap(before);

@@ -3,13 +3,13 @@
 use std::task::{Context, Poll};
 
 use apiserver::Identity;
+use beehive::latest;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use kube::client::Body;
-use tokio::sync::watch;
 use tokio::time::sleep;
 use tower::Service;
 
@@ -54,11 +54,11 @@ impl Call {
     async fn answer(self, request: Request<Body>) -> Result<Response<SimBody>, Reset> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let is_watch = request.uri().query().is_some_and(|query| {
-            query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
-        });
+        let is_watch = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")));
         let mut epoch = self.api.epoch.subscribe();
-        epoch.mark_unchanged();
         let answer = self.through(request, &method, is_watch);
         let answer = tokio::select! {
             biased;
@@ -103,7 +103,7 @@ impl Call {
     }
 }
 
-fn ending_of(mut epoch: watch::Receiver<u64>, after: Option<std::time::Duration>) -> Ending {
+fn ending_of(mut epoch: latest::Receiver<u64>, after: Option<std::time::Duration>) -> Ending {
     Box::pin(async move {
         let timeout = async {
             match after {
@@ -143,7 +143,8 @@ fn refusal(code: u16) -> Response<SimBody> {
         "message": message, "reason": reason, "code": code,
     });
     let mut response = Response::new(SimBody::Text(Some(Bytes::from(status.to_string()))));
-    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
 }

@@ -40,7 +40,12 @@ pub(crate) struct Acknowledged {
 
 impl Acknowledged {
     /// Takes a frame as its sender let it go. A node that says what it holds is checked.
-    pub(crate) fn take(&mut self, codec: Codec, direction: Direction, frame: &Frame) -> Option<Result<(), String>> {
+    pub(crate) fn take(
+        &mut self,
+        codec: Codec,
+        direction: Direction,
+        frame: &Frame,
+    ) -> Option<Result<(), String>> {
         match direction {
             Direction::Down => {
                 if let Ok(CloudFrame::Down(envelope)) = codec.decode_cloud(frame)

@@ -41,7 +41,10 @@ impl Picture {
         Some(Self {
             nodes: nodes.into_iter().map(|node| (name_of(node.metadata.name.as_ref()), node)).collect(),
             pods: pods.into_iter().map(|pod| (name_of(pod.metadata.name.as_ref()), pod)).collect(),
-            config_maps: maps.iter().filter_map(|map| named(map.metadata.name.as_ref(), map_mark(map))).collect(),
+            config_maps: maps
+                .iter()
+                .filter_map(|map| named(map.metadata.name.as_ref(), map_mark(map)))
+                .collect(),
             secrets: secrets
                 .iter()
                 .filter_map(|secret| named(secret.metadata.name.as_ref(), secret_mark(secret)))
@@ -70,7 +73,8 @@ impl Picture {
 
     /// Returns the pods of an edge by their uids.
     fn pods_of<'a>(&'a self, edge: &'a str) -> impl Iterator<Item = (&'a String, &'a Pod)> {
-        let is_there = move |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(edge);
+        let is_there =
+            move |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(edge);
         self.pods.iter().filter(move |(_, pod)| is_there(pod))
     }
 
@@ -109,7 +113,9 @@ impl Picture {
                 .collect();
             let wanted = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
             if phase != "Running" || told != running || running.len() != wanted {
-                return Err(format!("pod {name} on {edge} is {phase} with {told:?}, the runtime has {running:?}"));
+                return Err(format!(
+                    "pod {name} on {edge} is {phase} with {told:?}, the runtime has {running:?}"
+                ));
             }
         }
         Ok(())
@@ -132,7 +138,9 @@ impl Picture {
                 let found = read(uid, &volume.name);
                 if found.as_ref() != wanted {
                     let volume = &volume.name;
-                    return Err(format!("volume {volume} of {name} on {edge} has {found:?} instead of {wanted:?}"));
+                    return Err(format!(
+                        "volume {volume} of {name} on {edge} has {found:?} instead of {wanted:?}"
+                    ));
                 }
             }
         }
@@ -140,7 +148,11 @@ impl Picture {
     }
 }
 
-fn contents(kind: &str, found: &BTreeMap<String, u64>, known: &BTreeMap<String, Content>) -> Result<(), String> {
+fn contents(
+    kind: &str,
+    found: &BTreeMap<String, u64>,
+    known: &BTreeMap<String, Content>,
+) -> Result<(), String> {
     for (name, content) in known {
         let found = found.get(name).copied().unwrap_or_default();
         if found < content.acknowledged || found > content.sent {

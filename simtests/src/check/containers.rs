@@ -9,7 +9,8 @@ use crate::runtime::is_ready;
 /// A pod has at most one sandbox that is ready.
 pub(crate) fn one_sandbox_per_pod(sandboxes: &[Sandbox]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
-    match sandboxes.iter().filter(|sandbox| is_ready(sandbox)).find(|sandbox| !seen.insert(&sandbox.pod.uid)) {
+    match sandboxes.iter().filter(|sandbox| is_ready(sandbox)).find(|sandbox| !seen.insert(&sandbox.pod.uid))
+    {
         Some(doubled) => Err(format!("pod {} has two ready sandboxes", doubled.pod.name)),
         None => Ok(()),
     }

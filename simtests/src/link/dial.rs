@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use wire::Codec;
-use wire::link::{
-    Accepted, DialTo, Dialed, Dialer, Identity, Incoming, Link, LinkError, ListenOn, Listener,
-};
+use wire::link::{Accepted, DialTo, Dialed, Dialer, Identity, Incoming, Link, LinkError, ListenOn, Listener};
 
 use super::pipe::{Half, Pipe, Reader, Writer};
 use super::{Connection, Direction, Network};
@@ -26,7 +24,13 @@ pub(super) struct Accepting {
 
 impl Network {
     /// Makes both ends of a connection of a node: the edge's, then the cloud's.
-    pub(super) fn connect(&self, node: &str, codec: Codec, edge_max: usize, cloud_max: usize) -> (Link, Link) {
+    pub(super) fn connect(
+        &self,
+        node: &str,
+        codec: Codec,
+        edge_max: usize,
+        cloud_max: usize,
+    ) -> (Link, Link) {
         let now = Instant::now();
         let mut state = self.lock();
         state.made += 1;
@@ -87,8 +91,7 @@ impl Dialer for Network {
         }
         let accepting = self.lock().accepting.clone().ok_or_else(refused)?;
         let codec = to.codecs.first().copied().unwrap_or(Codec::KubeEdge);
-        let (ours, theirs) =
-            self.connect(&node, codec, to.frame_bytes_max, accepting.frame_bytes_max);
+        let (ours, theirs) = self.connect(&node, codec, to.frame_bytes_max, accepting.frame_bytes_max);
         let accepted = Accepted {
             identity: Identity::Certificate(format!("system:node:{node}")),
             claimed: node,
