@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_change_before_the_wait_is_seen_once_and_the_end_of_the_sender_is_told() {
-        futures::executor::block_on(async {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
             let sender = Sender::new(1);
             let (mut early, mut late) = (sender.subscribe(), sender.subscribe());
             assert_eq!(sender.replace(2), 1);

@@ -18,8 +18,12 @@ use crate::workload::{MARK, Workload};
 
 /// How often the cluster is compared with what it should be.
 const CHECK_PERIOD: Duration = Duration::from_secs(5);
+/// Within which time nodes are ready at first.
+const START_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a node may be heard of by nobody after the last thing that happened to it.
 const GRACE: Duration = Duration::from_secs(120);
+/// The tree of an edge's store that has what the cloud would send again.
+const HELD: &str = "metamanager.objects";
 /// For how long everything must stay right.
 const STABLE: Duration = Duration::from_secs(60);
 
@@ -44,7 +48,7 @@ pub fn carry_out(sim: &mut Sim, schedule: &Schedule) -> Result<(), Failure> {
     for number in 0..profile.edges {
         let (name, kube) = (edge_name(number), run.kube.clone());
         let ready = async || cluster::node_is_ready(&kube, &name).await;
-        sim.until(&format!("{name} is ready"), profile.patience, ready)?;
+        sim.until(&format!("{name} is ready"), START_PATIENCE, ready)?;
     }
     let prepared = sim.block_on(run.workload.prepare(&run.kube, profile.configs));
     prepared.map_err(|error| Failure::Setup(format!("the objects of users: {error}")))?;
@@ -72,8 +76,40 @@ pub fn carry_out(sim: &mut Sim, schedule: &Schedule) -> Result<(), Failure> {
 struct Run {
     kube: Client,
     workload: Workload,
-    /// When something happened last to a node.
-    disturbed: BTreeMap<String, Duration>,
+    disturbed: BTreeMap<String, Disturbance>,
+}
+
+/// What happens to a node, and when something happened to it last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Disturbance {
+    going_on: u32,
+    last: Duration,
+}
+
+/// What a fault is to its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Begins,
+    Ends,
+    Moment,
+}
+
+/// Tells whom a fault disturbs and for how long; `None` for what no node may notice.
+fn effect(fault: &Fault) -> Option<(&str, Effect)> {
+    use Effect::{Begins, Ends, Moment};
+    Some(match fault {
+        Fault::Crash(name) | Fault::PowerOff(name) | Fault::Cut(name, _) | Fault::ShapeLink(name, _) => {
+            (name, Begins)
+        }
+        Fault::FillDisk(name) | Fault::SlowDisk(name, _) | Fault::JumpClock(name, _) => (name, Begins),
+        Fault::TroubleRuntime(name, _) => (name, Begins),
+        Fault::TroubleApi(_) => (CLOUD, Begins),
+        Fault::Restart(name) | Fault::HealLink(name) | Fault::HealDisk(name) => (name, Ends),
+        Fault::HealRuntime(name) | Fault::SetClockRight(name) => (name, Ends),
+        Fault::HealApi => (CLOUD, Ends),
+        Fault::ResetLinks(name) | Fault::StickLinks(name) | Fault::FailWrite(name, ..) => (name, Moment),
+        Fault::DamageDisk(_) | Fault::CrashContainer(_) | Fault::EndWatches => return None,
+    })
 }
 
 impl Run {
@@ -94,7 +130,8 @@ impl Run {
         let ledger = &sim.world().ledger;
         ledger.check(Invariant::AcknowledgedWritesAreKept, picture.keeps(&self.workload));
         for edge in sim.edges() {
-            let is_calm = self.disturbed.get(edge).is_none_or(|last| *last + GRACE < now);
+            let is_over = |past: &Disturbance| past.going_on == 0 && past.last + GRACE < now;
+            let is_calm = self.disturbed.get(edge).is_none_or(is_over);
             if is_calm {
                 let outcome =
                     if picture.is_ready(edge) { Ok(()) } else { Err(format!("{edge} is not ready")) };
@@ -106,29 +143,16 @@ impl Run {
 
     /// A node that something lasting happens to is disturbed until a while after its end.
     fn disturb(&mut self, sim: &Sim, fault: &Fault) {
-        use Fault::{
-            Crash, CrashContainer, Cut, FailWrite, FillDisk, HealApi, HealDisk, HealLink, HealRuntime,
-            JumpClock, PowerOff, ResetLinks, Restart, SetClockRight, ShapeLink, SlowDisk, StickLinks,
-            TroubleApi, TroubleRuntime,
-        };
-        let (name, lasts) = match fault {
-            Crash(name) | PowerOff(name) | FillDisk(name) | SlowDisk(name, _) | JumpClock(name, _) => {
-                (name.as_str(), true)
-            }
-            Cut(name, _) | ShapeLink(name, _) | TroubleRuntime(name, _) => (name.as_str(), true),
-            TroubleApi(_) => (CLOUD, true),
-            Restart(name) | HealLink(name) | HealDisk(name) | HealRuntime(name) | SetClockRight(name) => {
-                (name.as_str(), false)
-            }
-            ResetLinks(name) | StickLinks(name) | FailWrite(name, ..) => (name.as_str(), false),
-            HealApi => (CLOUD, false),
-            CrashContainer(_) | Fault::EndWatches => return,
-        };
-        // Faults of one node overlap: the end of one must not hide another that goes on.
-        let until = if lasts { Duration::MAX / 2 } else { sim.elapsed() };
+        let Some((name, effect)) = effect(fault) else { return };
+        let now = sim.elapsed();
         for edge in sim.edges().filter(|edge| name == CLOUD || *edge == name) {
-            let last = self.disturbed.entry(edge.to_owned()).or_default();
-            *last = until.max(*last);
+            let disturbance = self.disturbed.entry(edge.to_owned()).or_default();
+            disturbance.last = now;
+            match effect {
+                Effect::Begins => disturbance.going_on += 1,
+                Effect::Ends => disturbance.going_on = disturbance.going_on.saturating_sub(1),
+                Effect::Moment => {}
+            }
         }
     }
 
@@ -146,6 +170,9 @@ impl Run {
             Fault::FailWrite(name, after, kind) => sim.fail_write(name, *after, *kind),
             Fault::FillDisk(name) => sim.fill_disk(name),
             Fault::SlowDisk(name, times) => sim.slow_disk(name, *times),
+            Fault::DamageDisk(edge) => {
+                sim.damage_disk(edge, HELD);
+            }
             Fault::HealDisk(name) => sim.heal_disk(name),
             Fault::TroubleApi(trouble) => sim.trouble_api(*trouble),
             Fault::HealApi => sim.trouble_api(Default::default()),
@@ -173,7 +200,7 @@ impl Run {
             sim.restart(&name)?;
         }
         let now = sim.elapsed();
-        self.disturbed.values_mut().for_each(|last| *last = now);
+        self.disturbed.values_mut().for_each(|past| *past = Disturbance { going_on: 0, last: now });
         Ok(())
     }
 

@@ -60,7 +60,7 @@ const NAMED: [(&str, &[Class]); 8] = [
 
 /// Warnings that injected faults explain, by what they say. What is not here fails a run: a module
 /// that fails or is stuck, a frame that is no message, an object that cannot be read.
-const EXPLAINED: [&str; 26] = [
+const EXPLAINED: [&str; 28] = [
     // Links.
     "the cloud was not reached",
     "the node is silent",
@@ -74,6 +74,8 @@ const EXPLAINED: [&str; 26] = [
     "a change could not be made durable",
     "the store refused a write",
     "a task of the API server failed",
+    "skipped a record of the edge store",
+    "a record of the edge store is damaged",
     // The API.
     "cannot watch the Kubernetes API",
     "cannot read what a pod needs",

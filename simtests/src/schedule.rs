@@ -40,6 +40,8 @@ pub enum Fault {
     FillDisk(String),
     /// A disk takes so many times as long.
     SlowDisk(String, u32),
+    /// One record that an edge has synced can be read no longer.
+    DamageDisk(String),
     /// A disk is as it was.
     HealDisk(String),
     /// The API fails the cloud's modules.
@@ -218,9 +220,11 @@ impl Maker<'_> {
     fn disk(&mut self) -> (Fault, Option<Fault>) {
         let name = self.anyone();
         let heal = Some(Fault::HealDisk(name.clone()));
-        match self.rng.random_range(0..4) {
+        match self.rng.random_range(0..5) {
             0 => (Fault::FillDisk(name), heal),
-            1 => (Fault::SlowDisk(name, self.rng.random_range(10..1000)), heal),
+            // The cloud has nobody who would send it again what its disk has lost.
+            1 => (Fault::DamageDisk(self.edge()), None),
+            2 => (Fault::SlowDisk(name, self.rng.random_range(10..1000)), heal),
             _ => {
                 let fault =
                     if self.rng.random_bool(0.5) { DiskFault::Refused } else { DiskFault::NotDurable };
