@@ -172,18 +172,6 @@ impl SimRuntime {
             Fate::Failing | Fate::Unanswered => Err(RuntimeError::TimedOut(call.to_owned())),
         }
     }
-
-    /// Refuses a second sandbox of one name, as runtimes do that name sandboxes by pod and attempt.
-    async fn reserve(&self, pod: &PodIdentity) -> Result<(), RuntimeError> {
-        let taken = self.inventory().await.into_iter().find(|sandbox| sandbox.pod == *pod);
-        match taken {
-            Some(sandbox) => Err(RuntimeError::Failed(format!(
-                "the name {}_{}_{}_{} is reserved for {}",
-                pod.name, pod.namespace, pod.uid, pod.attempt, sandbox.id
-            ))),
-            None => Ok(()),
-        }
-    }
 }
 
 fn pod_text(pod: &PodIdentity) -> String {
@@ -206,11 +194,7 @@ impl Runtime for SimRuntime {
     }
 
     async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<SandboxId, RuntimeError> {
-        let doing = async {
-            self.reserve(&spec.pod).await?;
-            self.containers.run_sandbox(spec).await
-        };
-        self.change("run_sandbox", &pod_text(&spec.pod), doing).await
+        self.change("run_sandbox", &pod_text(&spec.pod), self.containers.run_sandbox(spec)).await
     }
 
     async fn stop_sandbox(&self, id: &SandboxId) -> Result<(), RuntimeError> {
@@ -283,3 +267,6 @@ impl Runtime for SimRuntime {
 pub(crate) fn is_ready(sandbox: &Sandbox) -> bool {
     sandbox.state == SandboxState::Ready
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 
 pub mod backoff;
 pub mod config;
+pub mod conformance;
 pub mod data;
 pub mod env;
 pub mod events;
