@@ -62,3 +62,31 @@ fn what_was_acknowledged_is_there_after_the_cloud_crashed_and_what_was_not_may_b
         Ok(())
     });
 }
+
+/// Found by the soak: scenario `all`, seed 1034. The node compared its status with what it had said last,
+/// not with what the cloud had made of it, and stayed `NotReady` for up to five minutes.
+#[test]
+fn a_node_whose_leases_could_not_be_written_is_ready_soon_after_they_can() {
+    simtests::check(1034, |sim| {
+        sim.cloud("")?;
+        sim.edge("edge-01", "")?;
+        let kube = sim.kube();
+        let ready = async || cluster::node_is_ready(&kube, "edge-01").await;
+        sim.until("the node is ready", MINUTE, ready)?;
+        for explained in ["the store refused a write", "a task of the API server failed", "a node's request"]
+        {
+            sim.allow_log(explained);
+        }
+        for explained in ["the node is silent", "the node's status was refused", "could not correct a node"] {
+            sim.allow_log(explained);
+        }
+        // From time to time a write comes through: the one that says that the node is silent.
+        for _ in 0..8 {
+            sim.fill_disk("cloud");
+            sim.run_for(Duration::from_secs(9))?;
+            sim.heal_disk("cloud");
+            sim.run_for(Duration::from_millis(400))?;
+        }
+        sim.until("the node is ready", MINUTE, async || cluster::node_is_ready(&kube, "edge-01").await)
+    });
+}
