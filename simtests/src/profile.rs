@@ -60,13 +60,14 @@ const NAMED: [(&str, &[Class]); 8] = [
 
 /// Warnings that injected faults explain, by what they say. What is not here fails a run: a module
 /// that fails or is stuck, a frame that is no message, an object that cannot be read.
-const EXPLAINED: [&str; 28] = [
+const EXPLAINED: [&str; 29] = [
     // Links.
     "the cloud was not reached",
     "the node is silent",
     "what the node holds is not known",
     "a node's request was not served",
     "a connection was refused",
+    "a connection was not admitted",
     "the node does not keep up",
     // Disks.
     "a change was not kept",
