@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use beehive::latest;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::Shared;
 use store::{Batch, Commit, SharedStore, StoreError};
-use tokio::sync::watch;
 
 pub(crate) mod history;
 pub(crate) mod object;
@@ -66,7 +66,7 @@ pub(crate) struct Forgotten {
 struct Resource {
     objects: BTreeMap<Key, Arc<Stored>>,
     history: History,
-    signal: watch::Sender<u64>,
+    signal: latest::Sender<u64>,
 }
 
 impl Resource {
@@ -74,7 +74,7 @@ impl Resource {
         Self {
             objects: BTreeMap::new(),
             history: History::new(floor, limits),
-            signal: watch::Sender::new(floor),
+            signal: latest::Sender::new(floor),
         }
     }
 }
@@ -145,7 +145,7 @@ struct State {
 pub(crate) struct Storage {
     store: SharedStore,
     state: Mutex<State>,
-    submitted: watch::Sender<u64>,
+    submitted: latest::Sender<u64>,
 }
 
 impl Storage {
@@ -185,7 +185,7 @@ impl Storage {
             *resource =
                 Resource { objects: std::mem::take(&mut resource.objects), ..Resource::new(version, limits) };
         }
-        Ok(Self { store, state: Mutex::new(state), submitted: watch::Sender::new(0) })
+        Ok(Self { store, state: Mutex::new(state), submitted: latest::Sender::new(0) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -267,11 +267,11 @@ impl Storage {
 
     /// Returns the version of the latest change of a resource, or of the server's start.
     pub(crate) fn latest_change(&self, space: &str) -> u64 {
-        self.lock().resources.get(space).map_or(0, |resource| *resource.signal.borrow())
+        self.lock().resources.get(space).map_or(0, |resource| resource.signal.get())
     }
 
     /// Watches for changes of one resource.
-    pub(crate) fn subscribe(&self, space: &Space) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self, space: &Space) -> latest::Receiver<u64> {
         self.lock().resource_mut(space).signal.subscribe()
     }
 
@@ -342,7 +342,7 @@ impl Storage {
         let commit = self.store.commit(batch).shared();
         state.pending.push_back(Pending { id, version, commit, changes, repairs, outcome: outcome.clone() });
         drop(state);
-        self.submitted.send_replace(id);
+        self.submitted.replace(id);
         Ok((value, Some((id, outcome))))
     }
 
@@ -430,7 +430,7 @@ impl State {
             self.attention = pending.version;
         }
         for change in &pending.changes {
-            self.resource_mut(&change.space).signal.send_replace(pending.version);
+            self.resource_mut(&change.space).signal.replace(pending.version);
         }
     }
 

@@ -193,6 +193,13 @@ impl Runtime for HollowRuntime {
     async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<SandboxId, RuntimeError> {
         let now = self.now();
         let mut world = self.world();
+        if let Some(taken) = world.sandboxes.values().find(|sandbox| sandbox.pod == spec.pod) {
+            let PodIdentity { name, namespace, uid, attempt } = &spec.pod;
+            return Err(RuntimeError::Failed(format!(
+                "the name {name}_{namespace}_{uid}_{attempt} is reserved for {}",
+                taken.id
+            )));
+        }
         let id = SandboxId::new(world.id(now));
         let place = u32::try_from(world.made % 0x1_fffe).unwrap_or(0) + 1;
         let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + place);

@@ -9,6 +9,7 @@
 pub mod ample_machine;
 pub mod backoff;
 pub mod config;
+pub mod conformance;
 pub mod data;
 pub mod env;
 pub mod events;
@@ -145,7 +146,7 @@ impl Handler<ObjectChanged> for Edged {
 impl Handler<LinkUp> for Edged {
     async fn handle(&mut self, _: LinkUp, _: &mut Context<Self>) -> Result<(), Failure> {
         if let Some(shared) = &self.shared {
-            shared.link.send_modify(|links| *links += 1);
+            shared.link.modify(|links| *links += 1);
         }
         Ok(())
     }

@@ -22,8 +22,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use beehive::latest;
 use protocol::NodeName;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::config::EdgedConfig;
@@ -109,7 +110,7 @@ pub(crate) struct Shared {
     pub(crate) listed: Cell<bool>,
     pub(crate) view: View,
     /// Grows with each link to the cloud.
-    pub(crate) link: watch::Sender<u64>,
+    pub(crate) link: latest::Sender<u64>,
     pub(crate) pulls: Semaphore,
     pub(crate) starts: Semaphore,
     pub(crate) asks: Semaphore,
@@ -148,7 +149,7 @@ impl Shared {
             deleted_early: RefCell::default(),
             listed: Cell::new(false),
             view: View::default(),
-            link: watch::channel(0).0,
+            link: latest::Sender::new(0),
             pulls: Semaphore::new(pulls),
             starts: Semaphore::new(STARTS_MAX),
             asks: Semaphore::new(CLOUD_MAX),

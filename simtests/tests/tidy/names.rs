@@ -87,6 +87,20 @@ fn a_select_says_its_order() {
 }
 
 #[test]
+fn tokio_s_watch_has_one_waiter() {
+    // It wakes several at random; where more than one may wait, it is `beehive::latest`.
+    let single = [
+        "modules/edged/src/memory_files.rs",
+        "modules/edged/src/ports/files.rs",
+        "modules/edged/src/shell/slot.rs",
+    ];
+    let found = occurrences(&["sync::watch", "watch::channel", "watch::Sender"], |path| {
+        path.starts_with("modules/") && !path.starts_with("modules/store-sled/") && !single.contains(&path)
+    });
+    none("the order in which waiters are woken is decided by a seed", &found);
+}
+
+#[test]
 fn no_process_global_state() {
     let globals = ["static mut ", "OnceLock<", "LazyLock<", "OnceCell<", "lazy_static!", "thread_local!"];
     none("any number of nodes run in one process", &occurrences(&globals, |_| true));

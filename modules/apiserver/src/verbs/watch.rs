@@ -156,7 +156,7 @@ struct Watcher {
     namespace: Option<Arc<str>>,
     selection: Selection,
     form: Form,
-    signal: tokio::sync::watch::Receiver<u64>,
+    signal: beehive::latest::Receiver<u64>,
     /// All changes up to this version were sent.
     cursor: u64,
     initial: std::vec::IntoIter<(Key, Arc<Stored>)>,
@@ -185,7 +185,7 @@ impl Watcher {
                 self.ended = true;
                 return self.bookmarks.then(|| (self.bookmark(false), self));
             }
-            self.signal.borrow_and_update();
+            self.signal.mark_seen();
             match self.storage.changes(&self.space, self.cursor, CHUNK_EVENTS) {
                 Err(forgotten) => {
                     self.ended = true;

@@ -1,11 +1,12 @@
 //! The node in the API: registration, status, lease.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::{Lease, Namespace, NodeReply, NodeRequest, Object, ObjectKey, ObjectName, ResourceType};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::events::Severity;
 use crate::node::{self, Machine};
@@ -58,11 +59,18 @@ struct Registrar {
     /// The status that the API has, as far as it was acknowledged.
     known: RefCell<Value>,
     uid: RefCell<Option<String>>,
+    /// Until when the cloud may have changed the status: it does when leases do not arrive.
+    doubted_until: Cell<Option<Instant>>,
 }
 
 /// Registers the node and keeps its status and lease, for ever.
 pub(crate) async fn run(shared: Rc<Shared>, facts: NodeFacts) {
-    let registrar = Registrar { shared, known: RefCell::new(json!({})), uid: RefCell::new(None) };
+    let registrar = Registrar {
+        shared,
+        known: RefCell::new(json!({})),
+        uid: RefCell::new(None),
+        doubted_until: Cell::new(None),
+    };
     let mut facts = facts;
     loop {
         if registrar.shared.config.tailored_kubelet_config.register_node {
@@ -154,6 +162,7 @@ impl Registrar {
             let machine = look(shared, facts).await;
             facts.clone_from(&machine.facts);
             remember(shared, facts);
+            self.settle_doubt().await;
             let known = self.known.borrow().clone();
             let now = shared.now();
             let status = node::status(shared.name.as_str(), &shared.config, &machine, &known, now);
@@ -184,12 +193,24 @@ impl Registrar {
         }
     }
 
+    /// Asks for the status as the API has it while the cloud may have changed it.
+    async fn settle_doubt(&self) {
+        let Some(until) = self.doubted_until.get() else { return };
+        if let Ok(NodeReply::Object(held)) = self.shared.doors.cloud(self.query()).await {
+            self.hear(&held);
+            if Instant::now() > until {
+                self.doubted_until.set(None);
+            }
+        }
+    }
+
     /// Keeps the node's lease, for ever.
     async fn keep_lease(&self) {
         let shared = &self.shared;
         let kubelet = &shared.config.tailored_kubelet_config;
         // A quarter of the lease's life, as kubelet does.
-        let period = Duration::from_secs(u64::from(kubelet.node_lease_duration_seconds)) / 4;
+        let life = Duration::from_secs(u64::from(kubelet.node_lease_duration_seconds));
+        let period = life / 4;
         let mut known: Option<Value> = None;
         let mut delay = RETRY_MIN;
         loop {
@@ -201,6 +222,7 @@ impl Registrar {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the node's lease waits");
+                    self.doubted_until.set(Some(Instant::now() + life));
                     known = None;
                     wait_for_link(shared, delay).await;
                     delay = (delay * 2).min(period.max(RETRY_MIN));

@@ -16,7 +16,6 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Waits before another attempt: for `delay`, or for a new link.
 pub(crate) async fn wait_for_link(shared: &Shared, delay: Duration) {
     let mut link = shared.link.subscribe();
-    link.mark_unchanged();
     tokio::select! { biased;
         changed = link.changed() => {
             if changed.is_err() {

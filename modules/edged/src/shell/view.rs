@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use beehive::latest;
+use tokio::sync::Notify;
 
 use crate::observed::sort;
 use crate::ports::{RuntimeError, Sandbox};
@@ -20,7 +21,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub(crate) struct View {
     pods: RefCell<BTreeMap<String, Vec<Sandbox>>>,
     begun: Cell<u64>,
-    done: watch::Sender<u64>,
+    done: latest::Sender<u64>,
     request: Notify,
     trouble: RefCell<Option<String>>,
 }
@@ -30,7 +31,7 @@ impl Default for View {
         Self {
             pods: RefCell::default(),
             begun: Cell::new(0),
-            done: watch::channel(0).0,
+            done: latest::Sender::new(0),
             request: Notify::new(),
             trouble: RefCell::default(),
         }
@@ -144,7 +145,7 @@ async fn list(shared: &Shared) {
         }
     }
     let before = view.pods.replace(pods);
-    view.done.send_replace(number);
+    view.done.replace(number);
     let slots: Vec<_> =
         shared.pods.borrow().iter().map(|(uid, slot)| (uid.clone(), Rc::clone(slot))).collect();
     let after = view.pods.borrow();

@@ -1,0 +1,184 @@
+//! What a node acknowledged to the cloud, read from the frames, against what it says it holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{ChangeKind, Held, ObjectChange, ObjectKey, ResourceVersion, Uid};
+use wire::codec::{CloudFrame, EdgeFrame};
+use wire::link::Frame;
+use wire::{Codec, Downlink, MessageId, Uplink};
+
+use crate::link::Direction;
+
+/// A state of one object that was sent to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sent {
+    kind: ChangeKind,
+    key: ObjectKey,
+    uid: Option<Uid>,
+    version: Option<u64>,
+}
+
+impl Sent {
+    fn of(change: &ObjectChange) -> Self {
+        Self {
+            kind: change.kind,
+            key: change.key.clone(),
+            uid: change.object.uid(),
+            version: change.object.resource_version().as_ref().and_then(ResourceVersion::number),
+        }
+    }
+}
+
+/// What is known of one node.
+#[derive(Debug, Default)]
+pub(crate) struct Acknowledged {
+    sent: BTreeMap<MessageId, Sent>,
+    acknowledged: BTreeMap<ObjectKey, Sent>,
+    /// Keys whose end was sent after what was acknowledged last.
+    ending: BTreeSet<ObjectKey>,
+}
+
+impl Acknowledged {
+    /// Takes a frame as its sender let it go. A node that says what it holds is checked.
+    pub(crate) fn take(
+        &mut self,
+        codec: Codec,
+        direction: Direction,
+        frame: &Frame,
+    ) -> Option<Result<(), String>> {
+        match direction {
+            Direction::Down => {
+                if let Ok(CloudFrame::Down(envelope)) = codec.decode_cloud(frame)
+                    && let Downlink::Change { change, .. } = envelope.body
+                {
+                    self.send(envelope.id, &change);
+                }
+                None
+            }
+            Direction::Up => match codec.decode_edge(frame) {
+                Ok(EdgeFrame::Up(envelope)) => {
+                    if let Uplink::Ack { parent, .. } = envelope.body {
+                        self.acknowledge(&parent);
+                    }
+                    None
+                }
+                Ok(EdgeFrame::Hello(hello)) => {
+                    self.sent.clear();
+                    hello.held.map(|held| self.compare(&held))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    fn send(&mut self, id: MessageId, change: &ObjectChange) {
+        if change.kind == ChangeKind::Delete {
+            self.ending.insert(change.key.clone());
+        } else {
+            self.ending.remove(&change.key);
+        }
+        self.sent.insert(id, Sent::of(change));
+    }
+
+    fn acknowledge(&mut self, id: &MessageId) {
+        let Some(sent) = self.sent.remove(id) else { return };
+        let is_older = self.acknowledged.get(&sent.key).is_some_and(|known| match sent.kind {
+            // The end of an object that another has followed.
+            ChangeKind::Delete => known.uid != sent.uid,
+            ChangeKind::Insert | ChangeKind::Update => known.uid == sent.uid && known.version > sent.version,
+        });
+        if !is_older {
+            self.acknowledged.insert(sent.key.clone(), sent);
+        }
+    }
+
+    fn compare(&self, held: &[Held]) -> Result<(), String> {
+        let held: BTreeMap<&ObjectKey, &Held> = held.iter().map(|held| (&held.key, held)).collect();
+        for (key, acknowledged) in &self.acknowledged {
+            let found = held.get(key);
+            match (acknowledged.kind, found) {
+                (ChangeKind::Delete, Some(found)) if found.uid.is_some() && found.uid == acknowledged.uid => {
+                    return Err(format!("{key} was acknowledged as deleted and is held"));
+                }
+                (ChangeKind::Delete, _) => {}
+                (_, None) if self.ending.contains(key) => {}
+                (_, None) => return Err(format!("{key} was acknowledged and is not held")),
+                (_, Some(found)) => check_version(key, acknowledged, found)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A record that the node cannot read it lists without a version, to be sent again.
+fn check_version(key: &ObjectKey, acknowledged: &Sent, found: &Held) -> Result<(), String> {
+    let version = found.resource_version.as_ref().and_then(ResourceVersion::number);
+    let (Some(version), Some(expected)) = (version, acknowledged.version) else { return Ok(()) };
+    if found.uid == acknowledged.uid && version < expected {
+        return Err(format!("{key} was acknowledged at version {expected} and is held at {version}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Object, ResourceType};
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(uid: &str, version: u64) -> Object {
+        let metadata = json!({
+            "name": "a", "namespace": "default", "uid": uid, "resourceVersion": version.to_string(),
+        });
+        Object::parse(json!({ "kind": "ConfigMap", "metadata": metadata }).to_string()).expect("an object")
+    }
+
+    fn change(kind: ChangeKind, uid: &str, version: u64) -> ObjectChange {
+        let object = object(uid, version);
+        let key = object.key(ResourceType::CONFIG_MAP).expect("valid names");
+        ObjectChange { kind, key, object }
+    }
+
+    fn held(uid: &str, version: u64) -> Held {
+        let object = object(uid, version);
+        Held {
+            key: object.key(ResourceType::CONFIG_MAP).expect("valid names"),
+            uid: object.uid(),
+            resource_version: object.resource_version(),
+        }
+    }
+
+    /// Sends changes, of which the first `acknowledged` are acknowledged.
+    fn node(changes: &[ObjectChange], acknowledged: usize) -> Acknowledged {
+        let mut node = Acknowledged::default();
+        for (number, change) in changes.iter().enumerate() {
+            let id = MessageId::new(&number.to_string());
+            node.send(id.clone(), change);
+            if number < acknowledged {
+                node.acknowledge(&id);
+            }
+        }
+        node
+    }
+
+    #[test]
+    fn what_was_acknowledged_must_be_held_at_that_version_or_a_newer_one() {
+        use ChangeKind::{Delete, Insert, Update};
+        let changes = [change(Insert, "u", 5), change(Update, "u", 7), change(Delete, "u", 8)];
+        let check = |acknowledged: usize, sent: usize, held: &[Held], expect: bool| {
+            let outcome = node(&changes[..sent], acknowledged).compare(held);
+            assert_eq!(outcome.is_ok(), expect, "{acknowledged} {sent} {held:?} {outcome:?}");
+        };
+        check(0, 1, &[], true);
+        check(1, 1, &[], false);
+        check(1, 1, &[held("u", 5)], true);
+        check(1, 2, &[held("u", 7)], true);
+        check(2, 2, &[held("u", 5)], false);
+        check(2, 3, &[], true);
+        check(2, 3, &[held("u", 7)], true);
+        check(3, 3, &[], true);
+        check(3, 3, &[held("u", 7)], false);
+        check(3, 3, &[held("v", 9)], true);
+    }
+}

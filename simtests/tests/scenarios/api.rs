@@ -1,0 +1,92 @@
+//! An API server that refuses, forgets and goes away.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::PostParams;
+use simtests::{ApiTrouble, Sim, cluster};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn faults(sim: &Sim, kind: &str) -> u64 {
+    sim.summary().faults.get(kind).copied().unwrap_or_default()
+}
+
+#[test]
+fn trouble_concerns_the_cloud_s_modules_and_not_the_scenario() {
+    simtests::check(1, |sim| {
+        sim.allow_log("cannot watch the Kubernetes API");
+        sim.allow_log("a node's request was not served");
+        sim.allow_log("the node was not registered");
+        sim.trouble_api(ApiTrouble { unavailable: 1.0, ..ApiTrouble::default() });
+        sim.cloud("")?;
+        sim.edge("edge-01", "")?;
+        sim.run_for(MINUTE)?;
+        let kube = sim.kube();
+        let api: Api<ConfigMap> = Api::default_namespaced(kube.clone());
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some("written".to_owned());
+        sim.block_on(async { api.create(&PostParams::default(), &map).await }).expect("it is for others");
+        assert!(faults(sim, "api-503") > 10, "{:?}", sim.summary().faults);
+        assert!(!sim.block_on(cluster::node_is_ready(&kube, "edge-01")));
+        sim.trouble_api(ApiTrouble::default());
+        let ready = async || cluster::node_is_ready(&kube, "edge-01").await;
+        sim.until("the node is ready", 2 * MINUTE, ready)
+    });
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_the_cloud_crashed_and_what_was_not_may_be() {
+    simtests::check(2, |sim| {
+        sim.cloud("")?;
+        let kube = sim.kube();
+        let api: Api<ConfigMap> = Api::default_namespaced(kube);
+        let named = |name: &str| {
+            let mut map = ConfigMap::default();
+            map.metadata.name = Some(name.to_owned());
+            map
+        };
+        sim.run_for(Duration::from_secs(5))?;
+        for round in 0..10 {
+            let name = format!("round-{round}");
+            sim.block_on(async { api.create(&PostParams::default(), &named(&name)).await })
+                .expect("it is there");
+            sim.crash("cloud");
+            let lost = sim.block_on(async { api.get(&name).await });
+            assert!(lost.is_err(), "nobody answers while the cloud is away");
+            sim.restart("cloud")?;
+            let kept = async || api.get(&name).await.is_ok();
+            sim.until("the object is there", Duration::from_secs(5), kept)?;
+        }
+        Ok(())
+    });
+}
+
+/// Found by the soak: scenario `all`, seed 1034. The node compared its status with what it had said last,
+/// not with what the cloud had made of it, and stayed `NotReady` for up to five minutes.
+#[test]
+fn a_node_whose_leases_could_not_be_written_is_ready_soon_after_they_can() {
+    simtests::check(1034, |sim| {
+        sim.cloud("")?;
+        sim.edge("edge-01", "")?;
+        let kube = sim.kube();
+        let ready = async || cluster::node_is_ready(&kube, "edge-01").await;
+        sim.until("the node is ready", MINUTE, ready)?;
+        for explained in ["the store refused a write", "a task of the API server failed", "a node's request"]
+        {
+            sim.allow_log(explained);
+        }
+        for explained in ["the node is silent", "the node's status was refused", "could not correct a node"] {
+            sim.allow_log(explained);
+        }
+        // From time to time a write comes through: the one that says that the node is silent.
+        for _ in 0..8 {
+            sim.fill_disk("cloud");
+            sim.run_for(Duration::from_secs(9))?;
+            sim.heal_disk("cloud");
+            sim.run_for(Duration::from_millis(400))?;
+        }
+        sim.until("the node is ready", MINUTE, async || cluster::node_is_ready(&kube, "edge-01").await)
+    });
+}

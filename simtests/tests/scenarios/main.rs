@@ -1,0 +1,8 @@
+//! Scenarios: whole clusters under faults, each decided by its seed.
+
+mod api;
+mod checks;
+mod determinism;
+mod links;
+mod pods;
+mod soak;
