@@ -19,6 +19,13 @@ pub const CRASH: Growth = Growth { initial: Duration::from_secs(10), max: Durati
 /// Between two attempts to make a sandbox, a volume or a container.
 pub const SETUP: Growth = Growth { initial: Duration::from_millis(500), max: Duration::from_secs(60) };
 
+/// Tells whether the end of a delay is still to come. One that is further away than any delay was set
+/// before the clock was set back, and must not hold anything for hours.
+#[must_use]
+pub fn is_ahead(until: SystemTime, now: SystemTime) -> bool {
+    until > now && since(until, now) <= CRASH.max
+}
+
 /// The delay that something is under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
@@ -50,8 +57,7 @@ impl Backoff {
     ) -> Option<SystemTime> {
         let last = last.filter(|last| !last.is_over(growth, event))?;
         let until = event + last.delay;
-        // A clock that was set back must not hold a container for ever.
-        (until > now && since(until, now) <= growth.max).then_some(until)
+        is_ahead(until, now).then_some(until)
     }
 
     fn is_over(&self, growth: Growth, event: SystemTime) -> bool {

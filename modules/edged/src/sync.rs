@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use crate::backoff::{Backoff, CRASH, SETUP};
+use crate::backoff::{Backoff, CRASH, SETUP, is_ahead};
 use crate::observed::{Memory, Observed, Run, Waiting};
 use crate::pod::{ContainerView, Pod, RestartPolicy};
 use crate::ports::{ContainerId, ContainerState, SandboxId, SandboxState};
@@ -162,7 +162,7 @@ impl Decision<'_> {
             self.end(plan);
             return;
         }
-        if let Some((_, until)) = self.memory.setups.get("").filter(|(_, until)| *until > self.now) {
+        if let Some((_, until)) = self.memory.setups.get("").filter(|(_, until)| is_ahead(*until, self.now)) {
             plan.wake(*until);
             return;
         }
@@ -314,7 +314,8 @@ impl Decision<'_> {
 
     fn next(&self, container: &ContainerView, plan: &mut Plan, always: bool) -> Next {
         let name = &container.name;
-        if let Some((_, until)) = self.memory.setups.get(name).filter(|(_, until)| *until > self.now) {
+        if let Some((_, until)) = self.memory.setups.get(name).filter(|(_, until)| is_ahead(*until, self.now))
+        {
             plan.wake(*until);
             return Next::Wait;
         }

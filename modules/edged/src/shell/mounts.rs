@@ -8,6 +8,8 @@ use protocol::edge::GetToken;
 use protocol::{Object, ObjectName};
 use serde_json::{Value, json};
 
+use tokio::time::Instant;
+
 use crate::data::{self, Data, DataRef, DataSet, Fetched};
 use crate::env;
 use crate::net;
@@ -101,8 +103,8 @@ async fn make(
 }
 
 /// Tells whether a token is to be renewed.
-pub(crate) fn token_is_due(shared: &Shared, slot: &Slot) -> bool {
-    let now = shared.now();
+pub(crate) fn token_is_due(slot: &Slot) -> bool {
+    let now = Instant::now();
     slot.tokens.borrow().values().any(|token| token.renew_at <= now)
 }
 
@@ -111,7 +113,7 @@ async fn tokens(shared: &Shared, slot: &Slot, pod: &Pod) -> TokenSet {
     for at in volumes::token_refs(pod) {
         let held = slot.tokens.borrow().get(&at).cloned();
         let result = match held {
-            Some(token) if token.renew_at > shared.now() => Ok(token.text),
+            Some(token) if token.renew_at > Instant::now() => Ok(token.text),
             _ => match token(shared, pod, &at).await {
                 Ok(token) => {
                     let text = token.text.clone();
@@ -165,7 +167,8 @@ async fn token(shared: &Shared, pod: &Pod, at: &TokenRef) -> Result<Token, Strin
     let life = expires
         .and_then(parse_rfc3339)
         .map_or(Duration::from_secs(at.lifetime_s), |expires| since(expires, now));
-    Ok(Token { text: text.to_owned(), renew_at: now + (life * 4 / 5).clamp(TOKEN_USE_MIN, TOKEN_USE_MAX) })
+    let renew_after = (life * 4 / 5).clamp(TOKEN_USE_MIN, TOKEN_USE_MAX);
+    Ok(Token { text: text.to_owned(), renew_at: Instant::now() + renew_after })
 }
 
 /// Makes the mounts of a container.

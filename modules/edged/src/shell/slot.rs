@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use protocol::{Namespace, ObjectName};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::data::{DataRef, pod_refs};
 use crate::observed::Memory;
@@ -31,7 +32,7 @@ pub(crate) enum Wanted {
 #[derive(Debug, Clone)]
 pub(crate) struct Token {
     pub(crate) text: String,
-    pub(crate) renew_at: SystemTime,
+    pub(crate) renew_at: Instant,
 }
 
 /// The pod's status on its way to the API.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backoff::{Backoff, CRASH};
+use crate::backoff::{Backoff, CRASH, is_ahead};
 use crate::data::{self, Data, DataKind, DataRef, Fetched};
 use crate::env;
 use crate::events::Severity;
@@ -189,7 +189,7 @@ async fn pull(
     let name = &view.image;
     let now = shared.now();
     if let Some((_, until, why)) = slot.memory.borrow().pulls.get(name)
-        && *until > now
+        && is_ahead(*until, now)
     {
         return Err(back_off(name, *until, why));
     }

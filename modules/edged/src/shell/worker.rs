@@ -143,7 +143,7 @@ fn retry_config_errors(slot: &Slot) {
 async fn refresh_volumes(shared: &Shared, slot: &Slot, pod: &Pod) {
     let made = slot.mounted.borrow().is_some();
     let runs = !shared.view.pod(&pod.uid).is_empty();
-    let due = slot.stale.get() || mounts::token_is_due(shared, slot);
+    let due = slot.stale.get() || mounts::token_is_due(slot);
     if !(due && (made || runs)) || pod.is_known_ended() {
         return;
     }

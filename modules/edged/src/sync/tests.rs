@@ -259,6 +259,17 @@ fn a_failed_setup_is_tried_again_later() {
 }
 
 #[test]
+fn a_setup_that_failed_before_the_clock_was_set_back_is_tried_at_once() {
+    for name in ["", "c"] {
+        let hours_ahead = (Backoff { delay: SETUP.initial, set_at: at(24_915) }, at(24_916));
+        let memory = Memory { setups: [(name.to_owned(), hours_ahead)].into(), ..Memory::default() };
+        let held = if name.is_empty() { vec![] } else { ready(vec![]) };
+        let plan = decide(one("Always"), held, &memory);
+        assert_eq!((plan.actions.len(), plan.wake_at), (1, None), "{name:?}");
+    }
+}
+
+#[test]
 fn a_container_that_the_runtime_lost_counts_as_ended() {
     let exit = Exit {
         code: 137,
