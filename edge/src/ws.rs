@@ -1,6 +1,7 @@
 //! The edge reaches its cloud over WebSocket and TLS, with certificates on both sides.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use link_ws::{LinkCertificates, header, link, settings};
@@ -17,6 +18,10 @@ use wire::Codec;
 use wire::link::{DialTo, Dialed, Dialer, LinkError, TlsFiles};
 
 use crate::tls::believing;
+
+/// How long the first answer may take. The system repeats its first packet after 1, 3 and 7 seconds; a
+/// dial of its own begins before the last of these, and finds a path that has come back sooner.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Dials the cloud over WebSocket and TLS. The certificate files are read for each dial, so that
 /// renewed ones are used from the next connection on.
@@ -39,9 +44,11 @@ async fn dial(to: DialTo) -> Result<Dialed, LinkError> {
     let tls = TlsConnector::from(Arc::new(client_config(&to.tls).await?));
     let request = request(&to)?;
     let name = server_name(&to.server)?;
-    let stream = TcpStream::connect(&to.server)
-        .await
-        .map_err(|error| LinkError::Transport(format!("{}: {error}", to.server)))?;
+    let unreached = |why: &dyn std::fmt::Display| LinkError::Transport(format!("{}: {why}", to.server));
+    let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(&to.server)).await {
+        Ok(connected) => connected.map_err(|error| unreached(&error))?,
+        Err(_) => return Err(unreached(&format!("no answer within {CONNECT_TIMEOUT:?}"))),
+    };
     stream.set_nodelay(true).map_err(|error| LinkError::Transport(error.to_string()))?;
     let stream = tls.connect(name, stream).await.map_err(|error| failed(error.to_string()))?;
     let upgraded = client_async_with_config(request, stream, Some(settings(to.frame_bytes_max))).await;

@@ -63,17 +63,17 @@ impl Connection {
             frame_bytes_max: FRAME_BYTES_MAX,
         };
         let server = to.server.clone();
-        let lasted = match connect(&*self.dialer, to, &self.bus, self.instance).await {
+        let (lasted, unreached) = match connect(&*self.dialer, to, &self.bus, self.instance).await {
             Ok((dialed, features)) => {
                 tracing::info!(server, codec = ?dialed.codec, "connected to the cloud");
-                self.run(dialed, features, asks, asked).await
+                (self.run(dialed, features, asks, asked).await, false)
             }
             Err(error) => {
                 tracing::warn!(server, %error, "the cloud was not reached");
-                Duration::ZERO
+                (Duration::ZERO, matches!(error, LinkError::Transport(_)))
             }
         };
-        if let Err(error) = self.me.send(Ended { lasted }).await {
+        if let Err(error) = self.me.send(Ended { lasted, unreached }).await {
             tracing::debug!(%error, "the hub stops");
         }
     }

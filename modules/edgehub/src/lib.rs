@@ -39,6 +39,9 @@ const ASKS_MAX: usize = 256;
 const URGENT_MAX: usize = 8;
 /// The pause before a dial after the first failure, and the longest one.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// The longest pause while nothing answers at all. Such a dial costs the cloud nothing, and a path that
+/// comes back is to be used within ten seconds.
+const UNREACHED_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A session that lasted this long was a good one: the next pause is short again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// The time that a session gets to say goodbye when the hub stops.
@@ -58,6 +61,8 @@ struct Established {
 #[derive(Debug, Message)]
 struct Ended {
     lasted: Duration,
+    /// Whether nobody answered the dial.
+    unreached: bool,
 }
 
 /// The edge hub.
@@ -157,7 +162,10 @@ impl Handler<Ended> for EdgeHub {
             self.backoff.reset();
         }
         let roll = rand::Rng::random(cx.rng());
-        let pause = self.backoff.next(roll);
+        let pause = match (self.backoff.next(roll), ended.unreached) {
+            (pause, true) => pause.min(UNREACHED_PAUSE_MAX),
+            (pause, false) => pause,
+        };
         tracing::debug!(?pause, "dialing again after a pause");
         cx.after(pause, Connect);
         Ok(())

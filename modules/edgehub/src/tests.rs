@@ -3,9 +3,10 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use beehive::probe::ProbeBuilder;
 use beehive::{Probe, Responder};
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld, MetaError};
@@ -14,8 +15,9 @@ use protocol::{
     ResourceType, group,
 };
 use store::MemoryStore;
+use tokio::time::Instant;
 use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
-use wire::link::{Frame, Incoming, Link, LinkError, ListenOn, Listener, TlsFiles};
+use wire::link::{DialTo, Dialed, Dialer, Frame, Incoming, Link, LinkError, ListenOn, Listener, TlsFiles};
 use wire::{Codec, Downlink, Envelope, MemoryNetwork, MessageId, ReplyShape, ReplyTo, ResourcePath, Uplink};
 
 use super::*;
@@ -357,19 +359,42 @@ async fn a_cloud_that_answers_pings_stays_connected() {
     assert!(probe.published::<LinkDown>().is_empty());
 }
 
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn dials_that_fail_are_repeated_after_growing_pauses() {
-    let cloud = Cloud::start().await;
-    let network = cloud.network.clone();
-    drop(cloud);
-    let ports = Ports { dialer: Arc::new(network.clone()), store: Arc::new(MemoryStore::new()) };
+/// Dials in vain, and notes when.
+#[derive(Debug)]
+struct InVain {
+    error: LinkError,
+    dials: Mutex<Vec<Instant>>,
+}
+
+#[async_trait]
+impl Dialer for InVain {
+    async fn dial(&self, _: DialTo) -> Result<Dialed, LinkError> {
+        self.dials.lock().expect("no test panics with it").push(Instant::now());
+        Err(self.error.clone())
+    }
+}
+
+/// Returns how often ten minutes of dialing in vain were tried, and the longest pause.
+async fn dials_in_vain(error: LinkError) -> (usize, Duration) {
+    let dialer = Arc::new(InVain { error, dials: Mutex::default() });
+    let ports = Ports { dialer: dialer.clone(), store: Arc::new(MemoryStore::new()) };
     let probe = easy(Probe::new(EdgeHubConfig::default(), ports)).start().await;
     probe.advance(SECOND * 600).await;
-    let attempts = probe.asked::<ListHeld>().len();
-    assert_eq!(attempts, 0, "nothing is listed for a cloud that is not reached");
-    let handled = probe.metrics().handled;
-    assert!((20..=200).contains(&handled), "{handled} messages in ten minutes");
+    assert_eq!(probe.asked::<ListHeld>().len(), 0, "nothing is listed for a cloud that is not reached");
     assert!(probe.published::<LinkUp>().is_empty());
+    probe.stop().await;
+    let dials = dialer.dials.lock().expect("no test panics with it");
+    let pauses = dials.windows(2).map(|two| two[1] - two[0]);
+    (dials.len(), pauses.max().unwrap_or_default())
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_path_that_is_gone_is_tried_every_five_seconds_and_a_cloud_that_refuses_less_often() {
+    let (dials, longest) = dials_in_vain(LinkError::Transport("no route".to_owned())).await;
+    assert!(longest <= SECOND * 5 && dials >= 120, "{dials} dials, {longest:?}");
+    let (dials, longest) = dials_in_vain(LinkError::Handshake("refused".to_owned())).await;
+    assert!(longest > SECOND * 5 && longest <= SECOND * 30, "{longest:?}");
+    assert!((10..=150).contains(&dials), "{dials} dials");
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
