@@ -168,8 +168,8 @@ scenario_kill_loop() {
     pods_go loop || return 1
     sed -i 's/^log:.*/log: { level: warn }/' "$EDGE/edgecore.yaml"
 }
-# The disk of the node's store fills up: nothing is acknowledged that is not kept, and all arrives once there
-# is room again.
+# The disk of the node's store fills up: nothing is acknowledged that is not kept, what runs goes on, and all
+# arrives once there is room and edgecore was started again: after a failed write a store takes no more.
 scenario_disk_full() {
     local n
     end_process edge.pid INT || return 1
@@ -187,11 +187,12 @@ scenario_disk_full() {
     done
     sleep 20
     say "Running with a full disk: $(phase_count app=full Running) of 13"
-    tail -3 "$WORK/edge.log"
     ready_is True || say "the node is not Ready"
     ! gone "$(cat "$WORK/edge.pid")" || fail "edgecore has ended" || return 1
     rm "$EDGE/disk/ballast"
-    until_true 120 all_running app=full 13 || return 1
+    end_process edge.pid INT || return 1
+    start_edge
+    until_true 60 all_running app=full 13 || return 1
     [[ $(restarts app=full) == 0 ]] || fail "a container was started again" || return 1
     no_panic "$WORK/edge.log" || return 1
     pods_go full || return 1
