@@ -164,7 +164,7 @@ bad_frames() {
     logged cloud 'the node sent a frame that is no message; it is ignored node=mallory' || return 1
     mark cloud
     session mallory < <(for ((n = 0; n < 32; n++)); do printf '\x81\x84\0\0\0\0oops'; done) || return 1
-    logged cloud "a node's session ended node=mallory .*reason=.*the node broke the protocol" || return 1
+    logged cloud "a node's session ended node=mallory .*reason=.*the peer broke the protocol" || return 1
     mark cloud
     printf '\x82\x84\0\0\0\0\xc1\xc1\xc1\xc1' | session mallory "$native" || return 1
     logged cloud 'a connection was not admitted node=mallory .*the handshake failed' || return 1
