@@ -1,10 +1,11 @@
 //! Which objects the cloud is being asked for, and who waits for them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use beehive::Responder;
-use protocol::edge::{CloudError, GetError};
-use protocol::{NodeReply, Object, ObjectKey, ResourceType};
+use beehive::{AskError, Bus, Responder};
+use protocol::edge::{AskCloud, CloudError, GetError};
+use protocol::{NodeReply, NodeRequest, Object, ObjectKey, ResourceType, group};
 
 use crate::layout;
 
@@ -75,6 +76,20 @@ impl Fetches {
         let fetch = self.fetches.remove(key).unwrap_or_default();
         self.waiting -= fetch.waiting.len();
         fetch
+    }
+}
+
+/// Asks the cloud.
+pub(crate) async fn ask_cloud(
+    bus: &Bus,
+    request: NodeRequest,
+    within: Duration,
+) -> Result<NodeReply, CloudError> {
+    match bus.to(group::HUB).ask(AskCloud(request)).within(within).await {
+        Ok(answer) => answer,
+        Err(AskError::TimedOut { .. }) => Err(CloudError::NoAnswer),
+        Err(AskError::Full { .. }) => Err(CloudError::Overloaded),
+        Err(_) => Err(CloudError::Disconnected),
     }
 }
 

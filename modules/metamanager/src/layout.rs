@@ -60,13 +60,17 @@ pub(crate) fn encode_record(object: &Object) -> Bytes {
     record.freeze()
 }
 
-/// Reads the record that lies under `key`.
-pub(crate) fn decode_record(key: &ObjectKey, mut record: Bytes) -> Result<Object, Damage> {
+/// Reads a record, whatever object it holds.
+pub(crate) fn read_record(mut record: Bytes) -> Result<Object, Damage> {
     match record.first().copied() {
-        Some(FORMAT_RAW_JSON) => {}
-        other => return Err(Damage::Format(other)),
+        Some(FORMAT_RAW_JSON) => Ok(Object::parse(record.split_off(1))?),
+        other => Err(Damage::Format(other)),
     }
-    let object = Object::parse(record.split_off(1))?;
+}
+
+/// Reads the record that lies under `key`.
+pub(crate) fn decode_record(key: &ObjectKey, record: Bytes) -> Result<Object, Damage> {
+    let object = read_record(record)?;
     if names(&object, key) { Ok(object) } else { Err(Damage::Misplaced) }
 }
 

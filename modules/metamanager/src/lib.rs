@@ -15,8 +15,7 @@ mod tests;
 mod tokens;
 
 use beehive::{
-    AskError, BuildError, Context, Defer, Failure, Group, Handler, Message, Module, ModuleName, Responder,
-    Wiring,
+    BuildError, Context, Defer, Failure, Group, Handler, Message, Module, ModuleName, Responder, Wiring,
 };
 use protocol::edge::{
     AskCloud, CloudError, GetError, GetObject, GetToken, KeepChange, ListHeld, ListObjects, MetaError,
@@ -194,13 +193,7 @@ impl MetaManager {
     fn fetch(&mut self, key: ObjectKey, cx: &mut Context<Self>) {
         let (bus, me, within) = (cx.bus().clone(), cx.me(), self.config.query_timeout());
         cx.spawn(async move {
-            let question = AskCloud(NodeRequest::Query(key.clone()));
-            let answer = match bus.to(group::HUB).ask(question).within(within).await {
-                Ok(answer) => answer,
-                Err(AskError::TimedOut { .. }) => Err(CloudError::NoAnswer),
-                Err(AskError::Full { .. }) => Err(CloudError::Overloaded),
-                Err(_) => Err(CloudError::Disconnected),
-            };
+            let answer = fetches::ask_cloud(&bus, NodeRequest::Query(key.clone()), within).await;
             if me.send(Fetched { key, answer }).await.is_err() {
                 tracing::debug!("the metadata manager stopped before it could take the cloud's answer");
             }

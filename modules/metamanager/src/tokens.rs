@@ -8,21 +8,21 @@
 
 use std::time::{Duration, SystemTime};
 
-use beehive::{AskError, Context, Defer, Failure, Handler, Message, Responder};
+use beehive::{Context, Defer, Failure, Handler, Message, Responder};
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
-use protocol::edge::{AskCloud, CloudError, GetToken, MetaError, TokenError};
-use protocol::{Held, NodeReply, NodeRequest, Object, ResourceType, group};
+use protocol::edge::{CloudError, GetToken, MetaError, TokenError};
+use protocol::{Held, NodeReply, NodeRequest, Object, ResourceType};
 use serde::Deserialize;
 use store::{Batch, Store, StoreError};
 
 use crate::MetaManager;
+use crate::fetches::ask_cloud;
+use crate::layout;
 
 /// The tree of tokens.
 pub(crate) const TOKENS: &str = "metamanager.tokens";
 
-/// The record is the filled request's JSON as it came.
-const FORMAT_RAW_JSON: u8 = 1;
 /// How many requests for tokens may wait for the cloud at once.
 const ASKING_MAX: usize = 256;
 /// The longest that a token is given again before it is renewed, whatever its life.
@@ -112,20 +112,11 @@ fn key(wanted: &GetToken) -> Option<Bytes> {
     Some(key.freeze())
 }
 
-fn record(filled: &Object) -> Bytes {
-    let mut record = BytesMut::with_capacity(1 + filled.raw().len());
-    record.put_u8(FORMAT_RAW_JSON);
-    record.put_slice(filled.raw());
-    record.freeze()
-}
-
 /// Reads a held token. A damaged record counts as not held.
 fn held(store: &dyn Store, key: &[u8]) -> Result<Option<Token>, StoreError> {
     match store.get(TOKENS, key) {
-        Ok(Some(mut record)) if record.first() == Some(&FORMAT_RAW_JSON) => {
-            Ok(Object::parse(record.split_off(1)).ok().and_then(Token::read))
-        }
-        Ok(_) | Err(StoreError::Corrupt { .. }) => Ok(None),
+        Ok(Some(record)) => Ok(layout::read_record(record).ok().and_then(Token::read)),
+        Ok(None) | Err(StoreError::Corrupt { .. }) => Ok(None),
         Err(failed) => Err(failed),
     }
 }
@@ -187,13 +178,8 @@ impl Defer<GetToken> for MetaManager {
         let (bus, me, within) = (cx.bus().clone(), cx.me(), self.config.query_timeout());
         cx.spawn(async move {
             let GetToken { namespace, account, request } = wanted.clone();
-            let question = AskCloud(NodeRequest::Token { namespace, account, request });
-            let answer = match bus.to(group::HUB).ask(question).within(within).await {
-                Ok(answer) => answer,
-                Err(AskError::TimedOut { .. }) => Err(CloudError::NoAnswer),
-                Err(AskError::Full { .. }) => Err(CloudError::Overloaded),
-                Err(_) => Err(CloudError::Disconnected),
-            };
+            let request = NodeRequest::Token { namespace, account, request };
+            let answer = ask_cloud(&bus, request, within).await;
             if me.send(TokenCame { wanted, answer, responder }).await.is_err() {
                 tracing::debug!("the metadata manager stopped before it could take a token");
             }
@@ -246,7 +232,7 @@ impl MetaManager {
         cx: &mut Context<Self>,
     ) {
         let Some(key) = key else { return responder.reply(Ok(filled)) };
-        let kept = settled(self.store.commit(Batch::new().put(TOKENS, key, record(&filled))));
+        let kept = settled(self.store.commit(Batch::new().put(TOKENS, key, layout::encode_record(&filled))));
         cx.spawn(async move {
             kept.await;
             responder.reply(Ok(filled));

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 use beehive::{Clock, NodeOptions, Probe};
-use protocol::edge::KeepChange;
-use protocol::{ApiStatus, ChangeKind, Namespace, ObjectChange, ObjectKey, ObjectName};
+use protocol::edge::{AskCloud, KeepChange};
+use protocol::{ApiStatus, ChangeKind, Namespace, ObjectChange, ObjectKey, ObjectName, group};
 use serde_json::json;
 use store::{MemoryStore, SharedStore};
 
