@@ -85,7 +85,7 @@ impl Module for EdgeHub {
     type Ports = Ports;
 
     fn build(config: EdgeHubConfig, ports: Ports) -> Result<Self, BuildError> {
-        let backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
+        let backoff = Backoff::new(RECONNECT.0);
         let outbox = Outbox::new(ports.store.clone());
         Ok(Self { config, ports, backoff, instance: [0; 16], outbox, asks: None, ended: None })
     }
@@ -162,10 +162,8 @@ impl Handler<Ended> for EdgeHub {
             self.backoff.reset();
         }
         let roll = rand::Rng::random(cx.rng());
-        let pause = match (self.backoff.next(roll), ended.unreached) {
-            (pause, true) => pause.min(UNREACHED_PAUSE_MAX),
-            (pause, false) => pause,
-        };
+        let longest = if ended.unreached { UNREACHED_PAUSE_MAX } else { RECONNECT.1 };
+        let pause = self.backoff.next(longest, roll);
         tracing::debug!(?pause, "dialing again after a pause");
         cx.after(pause, Connect);
         Ok(())
