@@ -38,6 +38,8 @@ pub enum Invariant {
     NoUnexpectedWarning,
     /// Processes start.
     ProcessesStart,
+    /// What a scenario itself demands of what it measured.
+    DemandsAreMet,
 }
 
 impl Invariant {
@@ -55,6 +57,7 @@ impl Invariant {
             Self::VolumesAreCurrent => "volumes-are-current",
             Self::NoUnexpectedWarning => "no-unexpected-warning",
             Self::ProcessesStart => "processes-start",
+            Self::DemandsAreMet => "demands-are-met",
         }
     }
 }

@@ -1,8 +1,11 @@
-//! Each invariant that ARCHITECTURE.md states names the test that guards it, and that test exists.
+//! Each invariant that ARCHITECTURE.md states names the test that guards it, and that test exists; each
+//! exhibit of the bug museum has its row and its two tests.
 
 use syn::visit::Visit;
 
-use crate::source::{none, read};
+use std::collections::BTreeMap;
+
+use crate::source::{none, read, rust_files};
 
 /// Collects the names of functions that carry a test attribute; in a test program with its own
 /// `main`, of all functions.
@@ -81,4 +84,40 @@ fn each_invariant_names_an_existing_test() {
         }
     }
     none("an invariant without a test is a wish", &offences);
+}
+
+/// Where exhibits are, and the tests that each of them has.
+const MUSEUM: &str = "simtests/tests/museum/";
+const OF_EXHIBIT: [&str; 2] = ["holds", "fails_as_reported"];
+
+/// Returns the exhibits that a document's table names, in their order.
+fn exhibits(document: &str) -> Vec<String> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| "));
+    let names = rows.filter_map(|row| row.split(" | ").nth(1)?.strip_prefix('`')?.strip_suffix('`'));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn each_exhibit_of_the_museum_has_its_row_and_its_tests() {
+    let files = rust_files();
+    let files = files.iter().filter_map(|source| {
+        let name = source.path.strip_prefix(MUSEUM)?.strip_suffix(".rs")?;
+        Some((name.to_owned(), Tests::of(&source.syntax)))
+    });
+    let files: BTreeMap<String, Vec<String>> = files.collect();
+    let rows = exhibits(&read("docs/bug-museum.md"));
+    assert!(rows.len() >= 20, "only {} exhibits were found", rows.len());
+    let mut offences = Vec::new();
+    for row in &rows {
+        if rows.iter().filter(|other| *other == row).count() > 1 {
+            offences.push(format!("{row} has two rows"));
+        }
+        let tests = files.get(row).cloned().unwrap_or_default();
+        let missing = OF_EXHIBIT.iter().filter(|test| !tests.iter().any(|found| found == *test));
+        offences.extend(missing.map(|test| format!("{row} has no test {test}")));
+    }
+    let is_exhibit = |tests: &[String]| tests.iter().any(|test| OF_EXHIBIT.contains(&test.as_str()));
+    let unlisted = files.iter().filter(|(name, tests)| is_exhibit(tests) && !rows.contains(name));
+    offences.extend(unlisted.map(|(name, _)| format!("{name} has no row")));
+    none("an exhibit is listed, holds on what ships, and can fail", &offences);
 }

@@ -1,0 +1,55 @@
+//! A store that promises what it does not keep.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use store::{Batch, Commit, SharedStore, Store, StoreError, Survey};
+
+/// A store that does not bear failures: after the third failed commit in a row it panics, as code does
+/// that retries three times and then gives up on the whole process.
+pub(crate) struct ThreeTries {
+    store: SharedStore,
+    failures: Arc<AtomicU32>,
+}
+
+impl ThreeTries {
+    pub(crate) fn new(store: SharedStore) -> Self {
+        Self { store, failures: Arc::default() }
+    }
+}
+
+impl fmt::Debug for ThreeTries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ThreeTries").field(&self.store).finish()
+    }
+}
+
+impl Store for ThreeTries {
+    fn get(&self, tree: &'static str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.store.get(tree, key)
+    }
+
+    fn survey(
+        &self,
+        tree: &'static str,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Survey, StoreError> {
+        self.store.survey(tree, prefix, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Commit {
+        let (commit, failures) = (self.store.commit(batch), Arc::clone(&self.failures));
+        Box::pin(async move {
+            let done = commit.await;
+            match done {
+                Ok(()) => failures.store(0, Ordering::Relaxed),
+                Err(_) => assert!(failures.fetch_add(1, Ordering::Relaxed) < 2, "three tries failed"),
+            }
+            done
+        })
+    }
+}
