@@ -5,6 +5,7 @@
 //! transports that this stands for do not do that either.
 
 mod dial;
+mod ears;
 mod pipe;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use wire::link::Frame;
 use crate::trace::digest;
 use crate::world::World;
 use dial::Accepting;
+use ears::Ears;
 use pipe::{Half, Pipe};
 
 /// What one connection holds of what nobody has read.
@@ -83,6 +85,7 @@ struct Road {
 struct Connection {
     node: String,
     codec: Codec,
+    ears: Ears,
     pipes: [Pipe; 2],
     is_broken: bool,
     is_stuck: bool,
@@ -241,7 +244,9 @@ impl State {
             .map_or(Duration::ZERO, |rate| Duration::from_secs_f64(size as f64 / rate.max(1) as f64));
         let hash = digest(frame.payload());
         world.record(format_args!("link {node} {:?} sent {size} bytes {hash:016x}", half.direction));
-        world.ledger.frame_sent(&node, codec, half.direction, &frame);
+        if let Some(whole) = connection.ears.hear(half.direction, &frame) {
+            world.ledger.frame_sent(&node, codec, half.direction, &whole);
+        }
         connection.pipes[half.direction.at()].push(frame, busy, latency);
         if connection.is_broken {
             world.record(format_args!("link {node} breaks"));

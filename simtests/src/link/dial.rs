@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use wire::Codec;
 use wire::link::{Accepted, DialTo, Dialed, Dialer, Identity, Incoming, Link, LinkError, ListenOn, Listener};
 
+use super::ears::Ears;
 use super::pipe::{Half, Pipe, Reader, Writer};
 use super::{Connection, Direction, Network};
 
@@ -38,8 +39,15 @@ impl Network {
         let pipes = [Pipe::new(now), Pipe::new(now)];
         let readable = pipes.each_ref().map(|pipe| pipe.readable.clone());
         let writable = pipes.each_ref().map(|pipe| pipe.writable.clone());
-        let connection =
-            Connection { node: node.to_owned(), codec, pipes, is_broken: false, is_stuck: false, halves: 4 };
+        let connection = Connection {
+            node: node.to_owned(),
+            codec,
+            ears: Ears::new(codec),
+            pipes,
+            is_broken: false,
+            is_stuck: false,
+            halves: 4,
+        };
         state.connections.insert(id, connection);
         drop(state);
         let end = |reads: Direction, writes: Direction, bytes_max: usize| Link {
