@@ -1,4 +1,4 @@
-//! CVE-2026-62370 and root cause R11: the cloud reads a frame of whatever size a node sends, and its memory
+//! CVE-2026-62370: the cloud reads a frame of whatever size a node sends, and its memory
 //! is the node's to fill.
 //!
 //! Ours refuses a frame of more than four mebibytes before it is read, and ends the connection.

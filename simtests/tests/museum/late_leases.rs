@@ -16,17 +16,33 @@ use edgehub::CodecChoice;
 use futures::future::join_all;
 use protocol::cloud::{SendToNode, ServeNode};
 use protocol::edge::AskCloud;
-use protocol::{ChangeKind, Lease, NodeName, NodeReply, NodeRequest, ObjectChange, ResourceType, group};
+use protocol::{
+    ChangeKind, Lease, NodeName, NodeReply, NodeRequest, Object, ObjectChange, ResourceType, group,
+};
 use simtests::{Failure, Invariant};
 use tokio::time::{Instant, sleep};
 use wire::{MemoryLimits, MemoryNetwork};
 
 use crate::exhibit::{SECOND, demand};
-use crate::hubs::{edge, object};
+use crate::hubs::edge;
 use crate::shaped::{Shape, Shaped};
 
 /// How often a node renews its lease.
 const LEASE_PERIOD: Duration = Duration::from_secs(10);
+
+/// Makes an object whose content resembles no other's.
+fn object(name: &str, bytes: usize) -> Object {
+    let mut seed = name.bytes().fold(1_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+    let noise = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'a' + u8::try_from((seed >> 33) % 26).expect("a letter"))
+    });
+    let noise: String = noise.take(bytes).collect();
+    let text = format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"default","resourceVersion":"1"}},"spec":"{noise}"}}"#
+    );
+    Object::parse(text).expect("an object")
+}
 
 /// The cloud's hub, whose other modules serve every request at once and note when a lease came.
 async fn cloud(network: &MemoryNetwork, leases: &Leases) -> Probe<CloudHub> {

@@ -6,13 +6,16 @@
 
 mod exhibit;
 mod faulty;
+#[path = "../link/hubs.rs"]
 mod hubs;
+#[path = "../link/shaped.rs"]
 mod shaped;
 mod things;
 
 mod cold_start;
 mod divergence;
 mod doubled_pods;
+mod early_answer;
 mod empty_list;
 mod empty_object;
 mod endless_queue;
@@ -25,6 +28,7 @@ mod large_frame;
 mod late_leases;
 mod lost_answer;
 mod lost_events;
+mod lost_status;
 mod module_panics;
 mod old_token;
 mod out_of_order;

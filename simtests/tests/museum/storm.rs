@@ -1,4 +1,4 @@
-//! Root cause R6, seen in #5557 and #3977: edges that lost their cloud dial every thirty seconds, and all of
+//! #5557, #3977: edges that lost their cloud dial every thirty seconds, and all of
 //! them at the same time, since they lost it at the same time.
 //!
 //! Ours dials after pauses that differ from edge to edge.

@@ -1,0 +1,5 @@
+//! The link between the production hubs over slow connections, in virtual time.
+
+mod hubs;
+mod idle;
+mod shaped;
