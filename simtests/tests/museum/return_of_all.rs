@@ -3,26 +3,14 @@
 //!
 //! Ours takes all of them at once, and tells them what they must know in turn, so many a second.
 
-use std::time::Duration;
-
 use simtests::{Failure, Invariant, Sim};
 
-use crate::exhibit::{self, Cast, MINUTE, breaks, demand, is_ready};
+use crate::exhibit::{self, Cast, MINUTE, SECOND, breaks, demand, is_ready};
+use crate::things::most_within;
 
 const EDGES: usize = 16;
 /// Sessions a second that begin to be told what their nodes must know.
 const TURNS: usize = 2;
-
-/// Returns the most nodes of which the edge controller heard in one second, after `since`, that they are
-/// to be told what they must know.
-fn most_in_a_second(sim: &Sim, since: Duration) -> usize {
-    let trace = sim.trace();
-    let told = trace.lines().filter(|line| line.contains("edgecontroller NodeConnected Handled"));
-    let times: Vec<f64> = told.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
-    let times: Vec<f64> = times.into_iter().filter(|at| *at > since.as_secs_f64()).collect();
-    let in_a_second = |from: &f64| times.iter().filter(|at| (*from..*from + 1.0).contains(*at)).count();
-    times.iter().map(in_a_second).max().unwrap_or_default()
-}
 
 /// Nodes that come back together are told what they must know one after the other.
 fn scenario(sim: &mut Sim, cast: &Cast) -> Result<(), Failure> {
@@ -38,7 +26,7 @@ fn scenario(sim: &mut Sim, cast: &Cast) -> Result<(), Failure> {
     for name in &names {
         is_ready(sim, &kube, name, MINUTE)?;
     }
-    let most = most_in_a_second(sim, since);
+    let most = most_within(sim, SECOND, since, "edgecontroller NodeConnected Handled");
     // A rate and a burst of the same size.
     demand(most <= 2 * TURNS, format!("{most} of {EDGES} nodes were told at once"))
 }

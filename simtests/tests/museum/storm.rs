@@ -3,7 +3,6 @@
 //!
 //! Ours dials after pauses that differ from edge to edge.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use wire::link::{DialTo, Dialed, Dialer, LinkError};
 
 use crate::exhibit::{self, Cast, MINUTE, breaks, demand, is_ready};
+use crate::things::most_within;
 
 const EDGES: usize = 24;
 /// Edges that dial so soon after each other do it in step; some do by chance.
@@ -43,23 +43,7 @@ impl Dialer for FixedPause {
     }
 }
 
-/// Returns how many edges dialed within [`STEP`], at most, after `since`.
-fn most_in_step(sim: &Sim, since: Duration) -> usize {
-    let trace = sim.trace();
-    let dial = |line: &str| {
-        let (at, edge) = line.trim().strip_suffix(" dials")?.split_once(" link ")?;
-        Some((Duration::from_secs_f64(at.parse().ok()?), edge.to_owned()))
-    };
-    let dials: Vec<(Duration, String)> =
-        trace.lines().filter_map(dial).filter(|(at, _)| *at > since).collect();
-    let in_step = |from: Duration| {
-        let near = dials.iter().filter(|(at, _)| (from..from + STEP).contains(at));
-        near.map(|(_, edge)| edge).collect::<BTreeSet<_>>().len()
-    };
-    dials.iter().map(|(at, _)| in_step(*at)).max().unwrap_or_default()
-}
-
-/// Edges whose cloud is away for two minutes do not dial in step.
+/// Edges whose cloud is away for a minute and a half do not dial in step.
 fn scenario(sim: &mut Sim, cast: &Cast) -> Result<(), Failure> {
     let names: Vec<String> = (0..EDGES).map(|number| format!("edge-{number:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -75,7 +59,7 @@ fn scenario(sim: &mut Sim, cast: &Cast) -> Result<(), Failure> {
     for name in &names {
         is_ready(sim, &kube, name, 2 * MINUTE)?;
     }
-    let most = most_in_step(sim, since);
+    let most = most_within(sim, STEP, since, " dials");
     demand(most <= DIALS_MAX, format!("{most} of {EDGES} edges dialed in step"))
 }
 

@@ -153,3 +153,15 @@ pub(crate) fn event(edge: &str, name: &str, count: u32) -> Object {
 pub(crate) fn lines(sim: &Sim, texts: &[&str]) -> usize {
     sim.trace().lines().filter(|line| texts.iter().all(|text| line.contains(text))).count()
 }
+
+/// Returns how many lines of the trace end with `text` within some time, at most, after `since`.
+pub(crate) fn most_within(sim: &Sim, span: Duration, since: Duration, text: &str) -> usize {
+    let trace = sim.trace();
+    let time = |line: &str| {
+        let (at, _) = line.trim_start().strip_suffix(text)?.split_once(' ')?;
+        Some(Duration::from_secs_f64(at.parse().ok()?))
+    };
+    let times: Vec<Duration> = trace.lines().filter_map(time).filter(|at| *at > since).collect();
+    let within = |from: Duration| times.iter().filter(|at| (from..from + span).contains(*at)).count();
+    times.iter().map(|from| within(*from)).max().unwrap_or_default()
+}
