@@ -3,6 +3,7 @@
 pub(crate) mod acknowledged;
 pub(crate) mod cluster;
 pub(crate) mod containers;
+pub(crate) mod listed;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -9,7 +9,7 @@ pub async fn node_readiness(kube: &Client, name: &str) -> Option<bool> {
     is_ready(&node)
 }
 
-pub(crate) fn is_ready(node: &Node) -> Option<bool> {
+fn is_ready(node: &Node) -> Option<bool> {
     let conditions = node.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == "Ready").map(|condition| condition.status == "True")
 }

@@ -240,21 +240,23 @@ impl Run {
         let silent = (Invariant::StatusesAreTrue, "the API server does not answer".to_owned());
         let picture = sim.block_on(Picture::take(&self.kube)).ok_or(silent)?;
         let edges: Vec<String> = sim.edges().map(str::to_owned).collect();
-        for edge in &edges {
-            let sandboxes = sim.containers(edge);
-            if !picture.is_ready(edge) {
-                return Err((Invariant::StatusesAreTrue, format!("{edge} is not ready")));
-            }
-            let left = picture.nothing_is_left(edge, &sandboxes);
-            left.map_err(|wrong| (Invariant::NothingIsLeftBehind, wrong))?;
-            let statuses = picture.statuses_are_true(edge, &sandboxes);
-            statuses.map_err(|wrong| (Invariant::StatusesAreTrue, wrong))?;
-            let read = |uid: &str, volume: &str| read_mark(sim, edge, uid, volume);
-            let volumes = picture.volumes_are_current(edge, read);
-            volumes.map_err(|wrong| (Invariant::VolumesAreCurrent, wrong))?;
-        }
-        Ok(())
+        edges.iter().try_for_each(|edge| compare(sim, &picture, edge))
     }
+}
+
+/// Compares the API server with an edge.
+pub(crate) fn compare(sim: &mut Sim, picture: &Picture, edge: &str) -> Result<(), (Invariant, String)> {
+    let sandboxes = sim.containers(edge);
+    if !picture.is_ready(edge) {
+        return Err((Invariant::StatusesAreTrue, format!("{edge} is not ready")));
+    }
+    let left = picture.nothing_is_left(edge, &sandboxes);
+    left.map_err(|wrong| (Invariant::NothingIsLeftBehind, wrong))?;
+    let statuses = picture.statuses_are_true(edge, &sandboxes);
+    statuses.map_err(|wrong| (Invariant::StatusesAreTrue, wrong))?;
+    let read = |uid: &str, volume: &str| read_mark(sim, edge, uid, volume);
+    let volumes = picture.volumes_are_current(edge, read);
+    volumes.map_err(|wrong| (Invariant::VolumesAreCurrent, wrong))
 }
 
 /// Reads the number of the content of a pod's volume.

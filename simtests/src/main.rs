@@ -1,14 +1,25 @@
 //! The soak: one seed after another, each run twice.
 
+mod scenario;
+mod workers;
+
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::process::{Command, ExitCode};
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use simtests::{Outcome, Profile, Schedule, Summary, explore};
+use mimalloc::MiMalloc;
+use scenario::Scenario;
+use simtests::{Outcome, Schedule, Summary};
 
-/// Runs the whole cluster under random faults, one seed after another. Each seed runs twice: both
-/// runs must leave the same trace.
+/// A simulation allocates far more than it computes.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Runs the whole cluster under random faults, one run for each seed, and again: both runs of a seed
+/// must leave the same trace.
 ///
 /// Standard output has one line for each seed and a summary, standard error has the progress.
 ///
@@ -26,17 +37,26 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     first: u64,
 
-    /// How many edges the cluster has.
+    /// How many edges there are: 5, or in the scenario fleet 1000 that are cut off.
     #[arg(long)]
     edges: Option<u32>,
 
-    /// Which faults there are: all, calm, crashes, links, disks, api, runtimes or clocks.
+    /// Which faults there are: all, calm, crashes, links, disks, api, runtimes or clocks. Or fleet:
+    /// edges lose their links at once and get them back at once, a tenth as many others do not.
     #[arg(long, default_value = "all")]
     scenario: String,
 
     /// Run one seed and print its schedule and its whole trace.
     #[arg(long, value_name = "SEED")]
     replay: Option<u64>,
+
+    /// How many seeds run at a time; as many as there are cores when it is not given.
+    #[arg(long)]
+    jobs: Option<NonZero<usize>>,
+
+    /// Run each seed once, in half the time: runs that are not decided by their seed go unnoticed.
+    #[arg(long)]
+    once: bool,
 
     /// Go on after a seed that fails.
     #[arg(long)]
@@ -53,57 +73,65 @@ fn main() -> ExitCode {
 
 fn soak(args: &Args) -> io::Result<u8> {
     let mut progress = io::stderr().lock();
-    let Some(mut profile) = Profile::named(&args.scenario) else {
-        let known: Vec<&str> = Profile::names().collect();
-        writeln!(progress, "no scenario is named {}: there are {}", args.scenario, known.join(", "))?;
+    let Some(scenario) = Scenario::named(&args.scenario, args.edges) else {
+        let known = Scenario::names().join(", ");
+        writeln!(progress, "no scenario is named {}: there are {known}", args.scenario)?;
         return Ok(2);
     };
-    profile.edges = args.edges.unwrap_or(profile.edges);
     if let Some(seed) = args.replay {
-        return replay(&Schedule::generate(seed, &profile));
+        return replay(&scenario, seed);
     }
     let mut out = io::stdout().lock();
     let (mut total, mut violations, mut code) = (Summary::default(), 0_u64, 0);
     let watch = Stopwatch::start();
-    for seed in args.first..args.first.saturating_add(args.seeds) {
-        write!(progress, "\rseed {seed}, {violations} violations ")?;
-        let outcome = explore(&Schedule::generate(seed, &profile));
-        let (summary, trace) = (&outcome.summary, &outcome.trace);
-        writeln!(
-            out,
-            "seed={seed} trace={:016x} sim={:.3} events={} faults={}",
-            trace.hash(),
-            summary.simulated.as_secs_f64(),
-            summary.events,
-            summary.faults_total()
-        )?;
-        total.add(summary);
-        if let Some(failure) = &outcome.failure {
+    let jobs = args.jobs.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN);
+    let seeds = args.first..args.first.saturating_add(args.seeds);
+    let run = |seed| Told::from(scenario.run(seed, args.once));
+    workers::in_order(seeds, jobs.get(), run, |seed, told| -> io::Result<bool> {
+        writeln!(out, "{}", told.line)?;
+        total.add(&told.summary);
+        if let Some(outcome) = told.failed {
             violations += 1;
-            code = failure.exit_code();
-            explain(&mut progress, args, &profile, &outcome)?;
-            if !args.keep_going {
-                break;
-            }
+            code = outcome.failure.as_ref().map_or(code, simtests::Failure::exit_code);
+            explain(&mut progress, args, &scenario, &outcome)?;
         }
-    }
+        write!(progress, "\rseed {seed}, {violations} violations ")?;
+        Ok(violations == 0 || args.keep_going)
+    })?;
     writeln!(progress)?;
     let wall = watch.elapsed();
-    // Each seed ran twice.
-    let ratio = 2.0 * total.simulated.as_secs_f64() / wall.as_secs_f64().max(1e-9);
+    let runs = if args.once { 1.0 } else { 2.0 };
+    let ratio = runs * total.simulated.as_secs_f64() / wall.as_secs_f64().max(1e-9);
     write!(out, "{total}")?;
     writeln!(out, "violations {violations}")?;
-    writeln!(out, "wall time  {:.1} s, {ratio:.0} simulated seconds a second", wall.as_secs_f64())?;
+    let wall = wall.as_secs_f64();
+    writeln!(out, "wall time  {wall:.1} s, {ratio:.0} simulated seconds a second, {jobs} at a time")?;
     Ok(code)
 }
 
-/// Prints everything about one seed.
-fn replay(schedule: &Schedule) -> io::Result<u8> {
-    let mut out = io::stdout().lock();
-    for step in &schedule.steps {
-        writeln!(out, "plan {step}")?;
+/// What is kept of a seed that ran: its whole trace only if it failed.
+struct Told {
+    line: String,
+    summary: Summary,
+    failed: Option<Box<Outcome>>,
+}
+
+impl From<Outcome> for Told {
+    fn from(outcome: Outcome) -> Self {
+        let (line, summary) = (outcome.line(), outcome.summary.clone());
+        Self { line, summary, failed: outcome.failure.is_some().then(|| Box::new(outcome)) }
     }
-    let outcome = explore(schedule);
+}
+
+/// Prints everything about one seed.
+fn replay(scenario: &Scenario, seed: u64) -> io::Result<u8> {
+    let mut out = io::stdout().lock();
+    if let Scenario::Faults(profile) = scenario {
+        for step in &Schedule::generate(seed, profile).steps {
+            writeln!(out, "plan {step}")?;
+        }
+    }
+    let outcome = scenario.run(seed, false);
     for line in outcome.trace.lines() {
         writeln!(out, "{line}")?;
     }
@@ -113,13 +141,15 @@ fn replay(schedule: &Schedule) -> io::Result<u8> {
 }
 
 /// Prints why a seed failed, and how to run it again.
-fn explain(to: &mut impl Write, args: &Args, profile: &Profile, outcome: &Outcome) -> io::Result<()> {
+fn explain(to: &mut impl Write, args: &Args, scenario: &Scenario, outcome: &Outcome) -> io::Result<()> {
     writeln!(to, "\n{outcome}")?;
     writeln!(to, "commit {}", commit())?;
     writeln!(
         to,
         "replay: cargo run --release -p simtests -- --scenario {} --edges {} --replay {}",
-        args.scenario, profile.edges, outcome.seed
+        args.scenario,
+        scenario.edges(),
+        outcome.seed
     )
 }
 

@@ -71,6 +71,21 @@ pub struct Outcome {
     pub failure: Option<Failure>,
 }
 
+impl Outcome {
+    /// Returns the run's line in a list of many: `seed=<n> trace=<hash> sim=<seconds> events=<n> faults=<n>`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { seed, trace, summary, .. } = self;
+        format!(
+            "seed={seed} trace={:016x} sim={:.3} events={} faults={}",
+            trace.hash(),
+            summary.simulated.as_secs_f64(),
+            summary.events,
+            summary.faults_total()
+        )
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(failure) = &self.failure else {

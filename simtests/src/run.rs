@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 use crate::failure::Failure;
 use crate::report::Outcome;
@@ -30,11 +31,16 @@ pub fn verify(seed: u64, scenario: impl Fn(&mut Sim) -> Result<(), Failure>) -> 
 
 /// Verifies a scenario and panics with everything that is known when it fails: for tests.
 ///
+/// Prints the run's line behind the name of the thread, which in a test is the test's name: two
+/// processes that print the same lines ran the same runs.
+///
 /// # Panics
 ///
 /// When the scenario fails.
+#[expect(clippy::print_stdout, reason = "what a test says of itself is its standard output")]
 pub fn check(seed: u64, scenario: impl Fn(&mut Sim) -> Result<(), Failure>) {
     let outcome = verify(seed, scenario);
+    println!("scenario={} {}", thread::current().name().unwrap_or("none"), outcome.line());
     assert!(outcome.failure.is_none(), "{outcome}");
 }
 
