@@ -1,5 +1,5 @@
-//! #6559: after a restart of edgecore a pod runs many times over: what runs is not known at the start, and
-//! what is not known is started.
+//! #6559: after a restart of edgecore a pod is there many times over: messages lack what their objects are, so
+//! that what runs already is not known, and what is not known is started.
 //!
 //! Ours does nothing with containers before the runtime has listed them, and counts its pods' sandboxes by
 //! what the runtime has, not by what it remembers.

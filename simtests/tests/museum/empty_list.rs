@@ -1,5 +1,5 @@
-//! #6641: the API server cannot be asked for a moment, that is taken for an empty answer, and the pods of a
-//! node are killed.
+//! Akin to #6641: the API server cannot be asked for a moment, that is taken for an empty answer, and the pods
+//! of a node are killed.
 //!
 //! Ours concludes nothing from an answer that did not come: a list counts when all of it is there.
 

@@ -1,5 +1,5 @@
-//! #6540: an update comes that has nothing of its object in it, it is taken for the object's end, and a pod
-//! that runs is killed.
+//! #6641: an event comes that has nothing of its object in it, it is taken for the object's end, and a pod that
+//! runs is killed.
 //!
 //! Ours takes a change only if it carries the object that it names; to end something it must be told so.
 

@@ -1,5 +1,5 @@
-//! #2015, #4171: a pod's status that is reported while the link breaks does not reach the API, and it is not
-//! reported again: `kubectl` shows what was.
+//! #6615, with a status: what is reported while the link breaks does not reach the API, and it is not reported
+//! again: `kubectl` shows what was.
 //!
 //! Ours repeats a status until the cloud has answered.
 

@@ -31,6 +31,7 @@ mod lost_events;
 mod lost_status;
 mod module_panics;
 mod old_token;
+mod orphans;
 mod out_of_order;
 mod pile_up;
 mod restart_cures;

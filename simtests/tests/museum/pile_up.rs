@@ -1,5 +1,5 @@
-//! #3567, #3153, #4701: what changes while a node is away piles up in its queue, and when the node is back
-//! all of it is sent, the old states too.
+//! #3153, #4512: what changes while a node is away piles up in its queue, and when the node is back all of it
+//! is sent, the old states too, and the node is busy with that.
 //!
 //! Ours keeps nothing for a node that is away: it is told the difference between what it holds and the
 //! newest states.

@@ -1,5 +1,5 @@
-//! #5557: after an outage all nodes come back at once, all of them are told everything at once, and the cloud
-//! is busy with that and with nothing else.
+//! Read in the original's code, akin to #5557: after an outage all nodes come back at once, all of them are told
+//! everything at once, and the cloud is busy with that and with nothing else.
 //!
 //! Ours takes all of them at once, and tells them what they must know in turn, so many a second.
 

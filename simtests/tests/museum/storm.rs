@@ -1,5 +1,5 @@
-//! #5557, #3977: edges that lost their cloud dial every thirty seconds, and all of
-//! them at the same time, since they lost it at the same time.
+//! Read in the original's code: edges that lost their cloud dial every thirty seconds, and all of them at the
+//! same time, since they lost it at the same time.
 //!
 //! Ours dials after pauses that differ from edge to edge.
 

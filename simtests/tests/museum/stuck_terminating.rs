@@ -1,4 +1,4 @@
-//! #4048, #4429, #3736: a pod that is deleted while its node is cut off is `Terminating` for ever.
+//! #3736, #3460, #1127: a pod that is deleted while its node is cut off is `Terminating` for ever.
 //!
 //! Ours tells the node when it connects that the pod is to end, and the node repeats that the pod has
 //! ended until the cloud has answered.

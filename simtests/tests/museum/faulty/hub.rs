@@ -39,8 +39,8 @@ pub(crate) enum Habit {
     KeepsQueue,
     /// What cannot be sent is dropped, and a node that comes again is not compared anew.
     Forgets,
-    /// A connection is refused while an older one of its node is thought alive.
-    FirstWins,
+    /// The end of an older connection is taken for the end of the newer one of its node.
+    OlderEndsNewer,
     /// A node may speak for whichever node it names.
     TrustsNames,
     /// Several workers take requests from one queue, each at its own pace.
@@ -243,9 +243,6 @@ impl OriginalHub {
 impl Handler<Came> for OriginalHub {
     async fn handle(&mut self, Came(accepted): Came, cx: &mut Context<Self>) -> Result<(), Failure> {
         let node = NodeName::parse(&accepted.claimed).map_err(Failure::because)?;
-        if self.habit == Some(Habit::FirstWins) && self.shared.way(&node).is_some() {
-            return Ok(());
-        }
         self.connections += 1;
         let connection = self.connections;
         let (frames, outgoing) = mpsc::channel(1);
@@ -284,7 +281,8 @@ impl Handler<Left> for OriginalHub {
         _: &mut Context<Self>,
     ) -> Result<(), Failure> {
         let mut ways = self.shared.ways.borrow_mut();
-        if ways.get(&node).is_some_and(|way| way.connection == connection) {
+        let is_newest = ways.get(&node).is_some_and(|way| way.connection == connection);
+        if is_newest || self.habit == Some(Habit::OlderEndsNewer) {
             ways.remove(&node);
         }
         Ok(())
