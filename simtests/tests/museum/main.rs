@@ -39,6 +39,7 @@ mod return_of_all;
 mod second_connection;
 mod slow_neighbour;
 mod slow_start;
+mod status_flood;
 mod storm;
 mod stuck_terminating;
 mod write_per_object;

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod cloud;
+pub(crate) mod edge_hub;
 pub(crate) mod hub;
 pub(crate) mod meta;
 pub(crate) mod runtime;
