@@ -5,4 +5,5 @@ mod checks;
 mod determinism;
 mod links;
 mod pods;
+mod records;
 mod soak;
