@@ -142,6 +142,7 @@ impl Book {
     pub(crate) fn settled(&mut self, settled: NodeSettled, now: Instant) {
         let NodeSettled { node, session, types, kept, wanted } = settled;
         let entries = &mut self.nodes.entry(node.clone()).or_default().entries;
+        // What was heard in this session already is newer than what the node said at its beginning.
         let mut touched = end(entries, session.saturating_sub(1), |uid, subject| {
             !wanted.contains(uid) && types.iter().any(|known| subject.is_of_type(known.as_str()))
         });
