@@ -18,6 +18,7 @@ use beehive::Catalog;
 use cloudhub::CloudHub;
 use edgecontroller::EdgeController;
 use scheduler::{NodeLifecycle, Scheduler};
+use synccontroller::SyncController;
 use wire::link::Listener;
 
 pub use embedded::{Embedded, EmbeddedError, EmbeddedOptions};
@@ -49,6 +50,7 @@ pub fn catalog(ports: CloudPorts) -> Catalog {
         catalog
             .with::<CloudHub>(cloudhub::Ports { listeners: listeners.clone() })
             .with::<EdgeController>(kube.clone())
+            .with::<SyncController>(kube.clone())
     };
     match api_server {
         None => links(Catalog::new()),

@@ -28,6 +28,8 @@ async fn every_shipped_file_loads_against_the_catalog_and_the_full_one_has_every
             assert_eq!(scheduler, Ok(scheduler::SchedulerConfig::default()));
             let lifecycle = parse::<scheduler::NodeLifecycleConfig>(&body("nodeLifecycle"), "");
             assert_eq!(lifecycle, Ok(scheduler::NodeLifecycleConfig::default()));
+            let sync = parse::<synccontroller::SyncControllerConfig>(&body("syncController"), "");
+            assert_eq!(sync, Ok(synccontroller::SyncControllerConfig::default()));
             for module in &keys {
                 for field in &module.fields {
                     let path = format!("modules.{}.{field}", module.section);

@@ -7,7 +7,7 @@ use beehive::Clock;
 use tokio::time::Instant;
 
 /// When every simulation begins: 2026-01-01T00:00:00Z.
-const EPOCH: Duration = Duration::from_secs(1_767_225_600);
+pub(crate) const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
 /// Tells a node the time of day.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Questions that scenarios ask the API server. Where it does not answer, nothing is so.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::ListParams;
 use kube::{Api, Client};
 
 /// Tells whether a node is `Ready`; `None` when that is not known.
@@ -17,6 +18,12 @@ fn is_ready(node: &Node) -> Option<bool> {
 /// Tells whether a node is `Ready`.
 pub async fn node_is_ready(kube: &Client, name: &str) -> bool {
     node_readiness(kube, name).await == Some(true)
+}
+
+/// Counts the nodes that are `Ready`; `None` when that is not known.
+pub async fn ready_nodes(kube: &Client) -> Option<usize> {
+    let nodes = Api::<Node>::all(kube.clone()).list(&ListParams::default()).await.ok()?;
+    Some(nodes.iter().filter(|node| is_ready(node) == Some(true)).count())
 }
 
 /// Tells whether a pod of the namespace `default` has a phase, such as `Running`.

@@ -37,12 +37,17 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     first: u64,
 
-    /// How many edges there are: 5, or in the scenario fleet 1000 that are cut off.
+    /// How many edges there are: 5; in the scenario fleet 1000 that are cut off, in resync 40.
     #[arg(long)]
     edges: Option<u32>,
 
+    /// How many objects each edge needs in the scenario resync: 2000.
+    #[arg(long)]
+    objects: Option<u32>,
+
     /// Which faults there are: all, calm, crashes, links, disks, api, runtimes or clocks. Or fleet:
-    /// edges lose their links at once and get them back at once, a tenth as many others do not.
+    /// edges lose their links at once and get them back at once, a tenth as many others do not. Or
+    /// resync: each edge is told thousands of objects at once over 512 kbit/s, and no lease is late.
     #[arg(long, default_value = "all")]
     scenario: String,
 
@@ -73,7 +78,7 @@ fn main() -> ExitCode {
 
 fn soak(args: &Args) -> io::Result<u8> {
     let mut progress = io::stderr().lock();
-    let Some(scenario) = Scenario::named(&args.scenario, args.edges) else {
+    let Some(scenario) = Scenario::named(&args.scenario, args.edges, args.objects) else {
         let known = Scenario::names().join(", ");
         writeln!(progress, "no scenario is named {}: there are {known}", args.scenario)?;
         return Ok(2);
@@ -95,6 +100,7 @@ fn soak(args: &Args) -> io::Result<u8> {
             code = outcome.failure.as_ref().map_or(code, simtests::Failure::exit_code);
             explain(&mut progress, args, &scenario, &outcome)?;
         }
+        told.notes.iter().try_for_each(|note| writeln!(progress, "{note}"))?;
         write!(progress, "\rseed {seed}, {violations} violations ")?;
         Ok(violations == 0 || args.keep_going)
     })?;
@@ -112,6 +118,8 @@ fn soak(args: &Args) -> io::Result<u8> {
 /// What is kept of a seed that ran: its whole trace only if it failed.
 struct Told {
     line: String,
+    /// What a scenario that is no schedule of faults says of its run.
+    notes: Vec<String>,
     summary: Summary,
     failed: Option<Box<Outcome>>,
 }
@@ -119,7 +127,9 @@ struct Told {
 impl From<Outcome> for Told {
     fn from(outcome: Outcome) -> Self {
         let (line, summary) = (outcome.line(), outcome.summary.clone());
-        Self { line, summary, failed: outcome.failure.is_some().then(|| Box::new(outcome)) }
+        let last = outcome.trace.tail(1);
+        let notes = last.into_iter().filter(|line| line.contains(" note ")).map(str::to_owned).collect();
+        Self { line, notes, summary, failed: outcome.failure.is_some().then(|| Box::new(outcome)) }
     }
 }
 

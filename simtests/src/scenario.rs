@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use simtests::{Failure, Outcome, Profile, Schedule, Sim, carry_out, cut_and_heal, run, verify};
+use simtests::{Failure, Outcome, Profile, Schedule, Sim, carry_out, cut_and_heal, resync, run, verify};
 
 /// The scenario in which a whole fleet comes back at once.
 const FLEET: &str = "fleet";
@@ -11,6 +11,15 @@ const FLEET_EDGES: u32 = 1000;
 /// Within which time everything must be right after the links came back.
 const FLEET_PATIENCE: Duration = Duration::from_secs(60);
 
+/// The scenario in which every node needs thousands of objects at once.
+const RESYNC: &str = "resync";
+/// How many edges, and objects for each, it has when nobody says.
+const RESYNC_SIZE: (u32, u32) = (40, 2000);
+/// How late a lease may be there.
+const LEASE_PATIENCE: Duration = Duration::from_secs(1);
+/// Within which time all nodes must have got the objects.
+const RESYNC_PATIENCE: Duration = Duration::from_secs(600);
+
 /// A scenario, which a seed makes a run.
 #[derive(Debug)]
 pub(crate) enum Scenario {
@@ -18,13 +27,23 @@ pub(crate) enum Scenario {
     Faults(Profile),
     /// A tenth as many edges as are cut keep their links.
     Fleet { cut: u32 },
+    /// Every edge needs so many objects at once.
+    Resync { edges: u32, objects: u32 },
 }
 
 impl Scenario {
-    /// Returns the scenario of a name, with so many edges instead of its own number of them.
-    pub(crate) fn named(name: &str, edges: Option<u32>) -> Option<Self> {
-        if name == FLEET {
-            return Some(Self::Fleet { cut: edges.unwrap_or(FLEET_EDGES) });
+    /// Returns the scenario of a name, with so many edges and objects instead of its own numbers.
+    pub(crate) fn named(name: &str, edges: Option<u32>, objects: Option<u32>) -> Option<Self> {
+        match name {
+            FLEET => return Some(Self::Fleet { cut: edges.unwrap_or(FLEET_EDGES) }),
+            RESYNC => {
+                let (default_edges, default_objects) = RESYNC_SIZE;
+                return Some(Self::Resync {
+                    edges: edges.unwrap_or(default_edges),
+                    objects: objects.unwrap_or(default_objects),
+                });
+            }
+            _ => {}
         }
         let mut profile = Profile::named(name)?;
         profile.edges = edges.unwrap_or(profile.edges);
@@ -33,7 +52,7 @@ impl Scenario {
 
     /// Returns all names.
     pub(crate) fn names() -> Vec<&'static str> {
-        Profile::names().chain([FLEET]).collect()
+        Profile::names().chain([FLEET, RESYNC]).collect()
     }
 
     /// Returns the number of edges that `--edges` would give.
@@ -41,6 +60,7 @@ impl Scenario {
         match self {
             Self::Faults(profile) => profile.edges,
             Self::Fleet { cut } => *cut,
+            Self::Resync { edges, .. } => *edges,
         }
     }
 
@@ -54,6 +74,9 @@ impl Scenario {
         match self {
             Self::Faults(profile) => carry_out(sim, &Schedule::generate(seed, profile)),
             Self::Fleet { cut } => cut_and_heal(sim, *cut, cut.div_ceil(10), FLEET_PATIENCE).map(drop),
+            Self::Resync { edges, objects } => {
+                resync(sim, *edges, *objects, LEASE_PATIENCE, RESYNC_PATIENCE).map(drop)
+            }
         }
     }
 }

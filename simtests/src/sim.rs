@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beehive::{Bus, Catalog};
+use bytes::Bytes;
 use cloudcore::CloudPorts;
 use edgecore::EdgePorts;
 use edged::ports::Sandbox;
@@ -130,13 +131,15 @@ impl Sim {
         self.end_process(name);
     }
 
-    /// Takes an edge's power away: a crash of which nobody is told, and the end of its containers.
+    /// Takes an edge's power away: a crash of which nobody is told, the end of its containers, and the
+    /// loss of what its volumes had.
     pub fn power_off(&mut self, edge: &str) {
         self.fault("power-off", format_args!("{edge}"));
         self.network.stick(edge);
         self.end_process(edge);
-        if let Some(runtime) = self.edges.get(edge).map(|site| site.machine.runtime.clone()) {
-            self.block_on(runtime.power_off());
+        if let Some(machine) = self.edges.get(edge).map(|site| site.machine.clone()) {
+            self.block_on(machine.runtime.power_off());
+            machine.files.lose_volumes();
         }
     }
 
@@ -260,6 +263,13 @@ impl Sim {
             return Vec::new();
         };
         self.block_on(runtime.inventory())
+    }
+
+    /// Returns the files of a pod's volume on an edge, by their paths.
+    #[must_use]
+    pub fn volume(&self, edge: &str, pod_uid: &str, volume: &str) -> Option<BTreeMap<String, Bytes>> {
+        let files = self.edges.get(edge)?.machine.files.volume(pod_uid, volume)?;
+        Some(files.into_iter().map(|file| (file.path, file.content)).collect())
     }
 
     pub(crate) fn site(&self, edge: &str) -> Option<&EdgeSite> {

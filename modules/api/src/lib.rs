@@ -4,6 +4,11 @@
 
 pub mod reliablesyncs;
 
+/// Returns the custom resource definitions of all kinds here, as YAML.
+pub fn definitions() -> impl Iterator<Item = &'static str> {
+    reliablesyncs::DEFINITIONS.into_iter()
+}
+
 /// The group, version, kind and plural of a custom resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceKind {

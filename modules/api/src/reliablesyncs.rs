@@ -1,6 +1,6 @@
 //! `reliablesyncs.kubeedge.io/v1alpha1`: which version of an object a node has acknowledged.
 //!
-//! Upstream's cloud keeps one of these per node and object. It is created with the version `0`
+//! Upstream's cloud keeps one of these per node and object. There it is created with the version `0`
 //! before the first send and deleted once the node acknowledged the object's end.
 
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,9 @@ pub const CLUSTER_OBJECT_SYNC: ResourceKind = ResourceKind {
     ..OBJECT_SYNC
 };
 
-/// The version of an object that was announced and never acknowledged.
-pub const NEVER_ACKNOWLEDGED: &str = "0";
+/// The custom resource definitions of both, as YAML.
+pub const DEFINITIONS: [&str; 2] =
+    [include_str!("../crds/objectsyncs.yaml"), include_str!("../crds/clusterobjectsyncs.yaml")];
 
 /// Which object a record is of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! node is to know waits in the session's queue, one entry per object, the newest state wins, so
 //! that a slow node delays nobody and costs a bounded amount of memory.
 
+mod acknowledged;
 mod config;
 mod connection;
 mod messages;
@@ -19,7 +20,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use beehive::{BuildError, Context, Failure, Group, Handler, Module, ModuleName, Wiring};
 use protocol::cloud::{
-    EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode,
+    ChangesAcknowledged, EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused, SendToNode,
+    ServeNode,
 };
 use protocol::{NodeName, group};
 use tokio::sync::oneshot;
@@ -71,6 +73,7 @@ impl Module for CloudHub {
         wiring.handles::<NextTurns>().handles::<SendToNode>().handles::<EndSession>();
         wiring.asks::<ServeNode>(group::EDGECONTROLLER);
         wiring.publishes::<NodeArrived>().publishes::<NodeConnected>().publishes::<NodeDisconnected>();
+        wiring.publishes::<ChangesAcknowledged>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {

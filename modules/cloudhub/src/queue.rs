@@ -124,7 +124,7 @@ impl Queue {
         self.0.change(|outbox| outbox.next(now, fits, id))
     }
 
-    pub(crate) fn acknowledge(&self, id: &MessageId) -> bool {
+    pub(crate) fn acknowledge(&self, id: &MessageId) -> Option<ObjectChange> {
         self.0.change(|outbox| outbox.acknowledge(id))
     }
 

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use beehive::Bus;
+use protocol::cloud::ChangesAcknowledged;
 use protocol::{NodeName, NodeReply};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -15,6 +16,7 @@ use wire::session::{
 };
 use wire::{Codec, Downlink, Envelope, Line, ReplyShape, ReplyTo, Uplink};
 
+use crate::acknowledged::Collected;
 use crate::config::FRAME_BYTES_MAX;
 use crate::queue::Queue;
 use crate::serve::{Answer, LEASES_MAX, Requests, SERVING_MAX, Work};
@@ -79,8 +81,11 @@ impl From<Stuck> for End {
 
 pub(crate) struct Session {
     node: NodeName,
+    number: u64,
     started: Instant,
+    bus: Bus,
     queue: Queue,
+    acknowledged: Collected,
     requests: Requests,
     line: Line<CloudEnd>,
 }
@@ -96,8 +101,12 @@ impl Session {
         let conversation = Conversation::new(settings.conversation());
         let (line, writing) = Line::new(conversation, settings.started, writer, settings.write_timeout);
         let confirms = settings.features.has(Features::CONFIRMS);
-        let requests = Requests::new(settings.node.clone(), settings.number, bus, confirms);
-        (Self { node: settings.node, started: settings.started, queue, requests, line }, writing)
+        let Settings { node, number, started, .. } = settings;
+        let requests = Requests::new(node.clone(), number, bus.clone(), confirms);
+        (
+            Self { node, number, started, bus, queue, acknowledged: Collected::default(), requests, line },
+            writing,
+        )
     }
 
     /// Tells the node something for its log.
@@ -136,6 +145,7 @@ impl Session {
                 break end;
             }
         };
+        self.tell_acknowledged();
         let has_last_words = self.say_goodbye(&end);
         drop(self);
         if has_last_words && timeout(GOODBYE_TIMEOUT, writing).await.is_err() {
@@ -155,6 +165,12 @@ impl Session {
         self.send_changes(now)?;
         // What is due and has no room waits for something to be written.
         if let Some(due) = self.queue.next_due().filter(|due| *due > now) {
+            wake = wake.min(due);
+        }
+        if self.acknowledged.due().is_some_and(|due| due <= now) {
+            self.tell_acknowledged();
+        }
+        if let Some(due) = self.acknowledged.due() {
             wake = wake.min(due);
         }
         Ok(wake.min(now + Duration::from_secs(3600)))
@@ -189,7 +205,9 @@ impl Session {
         match body {
             Uplink::Keepalive => {}
             Uplink::Ack { parent, .. } => {
-                self.queue.acknowledge(&parent);
+                if let Some(change) = self.queue.acknowledge(&parent) {
+                    self.acknowledged.add(&change, self.line.now());
+                }
             }
             Uplink::Nack { parent, text, .. } => {
                 if self.queue.refuse(&parent, self.line.now()) {
@@ -224,6 +242,24 @@ impl Session {
         };
         self.line.with(|line, now| line.say(lane, Downlink::Reply { to, reply }, now))?;
         Ok(())
+    }
+
+    /// Tells whoever wants to know what the node acknowledged. While there is no room for that it
+    /// waits, and only its newest: the session waits for nobody.
+    fn tell_acknowledged(&mut self) {
+        let changes = self.acknowledged.offer(self.line.now());
+        if changes.is_empty() {
+            return;
+        }
+        let told = ChangesAcknowledged { node: self.node.clone(), session: self.number, changes };
+        match self.bus.try_publish(told) {
+            Ok(delivered) if delivered.full.is_empty() => self.acknowledged.forget(),
+            Ok(delivered) => {
+                let (node, full) = (&self.node, delivered.full);
+                tracing::debug!(%node, ?full, "what the node acknowledged is told later");
+            }
+            Err(error) => tracing::debug!(node = %self.node, %error, "nobody was told"),
+        }
     }
 
     /// Tells whether a link is left that may take it.

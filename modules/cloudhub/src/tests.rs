@@ -1,6 +1,7 @@
 //! The hub between a probe, which plays the other modules, and edges at the far ends of memory
 //! links.
 
+mod acknowledged;
 mod fencing;
 mod limits;
 mod priority;

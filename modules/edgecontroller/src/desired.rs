@@ -11,7 +11,7 @@ use crate::references::PodFacts;
 
 mod bodies;
 mod pods;
-mod settle;
+pub(crate) mod settle;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! Telling nodes what they must know.
 
 use beehive::{Bus, Context};
-use protocol::cloud::{SendRefused, SendToNode};
+use protocol::cloud::{NodeSettled, SendRefused, SendToNode};
 use protocol::{
     ApiStatus, ChangeKind, Held, NodeName, Object, ObjectChange, ObjectKey, ResourceType, ResourceVersion,
     group,
@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::api::Caller;
 use crate::desired::Effect;
+use crate::desired::settle::{Comparison, WATCHED};
 use crate::kinds::Kind;
 use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, PodsListed};
 use crate::outbox::Parcel;
@@ -126,9 +127,23 @@ impl EdgeController {
             return;
         }
         let Some(held) = self.sessions.take_unsettled(&node) else { return };
+        self.tell_settled(&node, held.as_deref(), cx);
         let effects = self.desired.settle(&node, held.as_deref());
         tracing::debug!(%node, held = ?held.map(|held| held.len()), changes = effects.len(), "settled a node");
         self.carry_out(effects, cx);
+    }
+
+    /// Tells whoever wants to know what the node held before it is sent anything.
+    fn tell_settled(&self, node: &NodeName, held: Option<&[Held]>, cx: &mut Context<Self>) {
+        let Some(session) = self.sessions.number(node) else { return };
+        let Comparison { kept, wanted } = self.desired.compare(node, held);
+        let settled = NodeSettled { node: node.clone(), session, types: WATCHED.to_vec(), kept, wanted };
+        let bus = cx.bus().clone();
+        cx.spawn(async move {
+            if let Err(error) = bus.publish(settled).await {
+                tracing::debug!(%error, "what a node holds was not announced");
+            }
+        });
     }
 
     fn caller(&self, cx: &mut Context<Self>) -> Caller {

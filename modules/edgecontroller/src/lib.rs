@@ -22,7 +22,9 @@ mod up;
 mod watch;
 
 use beehive::{BuildError, Context, Defer, Failure, Group, Handler, Module, ModuleName, Responder, Wiring};
-use protocol::cloud::{EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendToNode, ServeNode};
+use protocol::cloud::{
+    EndSession, NodeArrived, NodeConnected, NodeDisconnected, NodeSettled, SendToNode, ServeNode,
+};
 use protocol::{ApiStatus, NodeReply, ResourceType, group};
 
 use crate::api::Api;
@@ -76,6 +78,7 @@ impl Module for EdgeController {
         wiring.handles::<Fetched>().handles::<PodsListed>().handles::<Checked>().handles::<Again>();
         wiring.handles::<Delivered>().handles::<GoOn>().handles::<NotEnded>().handles::<Served>();
         wiring.asks::<SendToNode>(group::CLOUDHUB).may_ask::<EndSession>(group::CLOUDHUB);
+        wiring.publishes::<NodeSettled>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {

@@ -48,6 +48,11 @@ impl MemoryFiles {
         tree.volumes.get(volume).cloned()
     }
 
+    /// Loses the content of all volumes, as a loss of power does to those that lie in memory.
+    pub fn lose_volumes(&self) {
+        self.pods_of().values_mut().for_each(|tree| tree.volumes.clear());
+    }
+
     /// Returns a pod's hosts file.
     #[must_use]
     pub fn hosts(&self, uid: &str) -> Option<String> {

@@ -1,9 +1,11 @@
 //! Messages on the bus of a cloud process.
 
+use std::collections::BTreeSet;
+
 use beehive::Message;
 
-use crate::name::NodeName;
-use crate::object::{Held, ObjectChange};
+use crate::name::{NodeName, ResourceType, Uid};
+use crate::object::{ChangeKind, Held, Kept, ObjectChange, ObjectKey};
 use crate::request::{NodeReply, NodeRequest};
 
 /// A node's session began: its requests are served from now on, those of its older sessions no
@@ -36,6 +38,64 @@ pub struct NodeDisconnected {
     pub node: NodeName,
     /// The session that ended; a newer one may have begun already.
     pub session: u64,
+}
+
+/// What a node has acknowledged of one object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Acknowledged {
+    /// It keeps this version.
+    Kept(Kept),
+    /// It keeps the object no longer. Without a uid: none of this key.
+    Gone {
+        /// The object.
+        key: ObjectKey,
+        /// Its uid, if the change had one.
+        uid: Option<Uid>,
+    },
+}
+
+impl Acknowledged {
+    /// Reads what follows from the acknowledgement of a change. `None` if the change's object does
+    /// not say what it is.
+    #[must_use]
+    pub fn of(change: &ObjectChange) -> Option<Self> {
+        let ObjectChange { kind, key, object } = change;
+        match kind {
+            ChangeKind::Delete => Some(Self::Gone { key: key.clone(), uid: object.uid() }),
+            ChangeKind::Insert | ChangeKind::Update => {
+                Kept::of(key, object, object.resource_version()?).map(Self::Kept)
+            }
+        }
+    }
+}
+
+/// A node acknowledged changes, of each object the newest. Published by the cloud hub, which keeps
+/// what finds no room for a while and then forgets it: nothing that a node must know may depend on
+/// this.
+#[derive(Debug, Clone, Message)]
+pub struct ChangesAcknowledged {
+    /// The node.
+    pub node: NodeName,
+    /// Its session.
+    pub session: u64,
+    /// What it acknowledged.
+    pub changes: Vec<Acknowledged>,
+}
+
+/// What a node holds was compared with what it must know, once for each session. Published by the
+/// edge controller before it sends the difference.
+#[derive(Debug, Clone, Message)]
+pub struct NodeSettled {
+    /// The node.
+    pub node: NodeName,
+    /// Its session.
+    pub session: u64,
+    /// The types that were compared.
+    pub types: Vec<ResourceType>,
+    /// What the node said it keeps, of what it must know.
+    pub kept: Vec<Kept>,
+    /// All of these types that it must know.
+    pub wanted: BTreeSet<Uid>,
 }
 
 /// Says why a change was not queued for a node.

@@ -12,6 +12,8 @@ pub const EDGED: Group = Group::new("edged");
 pub const CLOUDHUB: Group = Group::new("cloudhub");
 /// What moves objects between the Kubernetes API and the nodes.
 pub const EDGECONTROLLER: Group = Group::new("edgecontroller");
+/// What records the versions that nodes have acknowledged.
+pub const SYNCCONTROLLER: Group = Group::new("synccontroller");
 /// What binds pods to nodes.
 pub const SCHEDULER: Group = Group::new("scheduler");
 /// The embedded Kubernetes API server.

@@ -14,6 +14,6 @@ pub mod edge;
 pub mod request;
 
 pub use name::{NameError, Namespace, NodeName, ObjectName, ResourceType, ResourceVersion, Uid};
-pub use object::{ChangeKind, Held, Object, ObjectChange, ObjectError, ObjectKey, ObjectMeta};
+pub use object::{ChangeKind, Held, Kept, Object, ObjectChange, ObjectError, ObjectKey, ObjectMeta};
 pub use request::{Lease, NodeReply, NodeRequest};
 pub use status::ApiStatus;

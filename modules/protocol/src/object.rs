@@ -231,6 +231,30 @@ pub struct Held {
     pub resource_version: Option<ResourceVersion>,
 }
 
+/// A version of an object that a node keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The object.
+    pub key: ObjectKey,
+    /// Its uid.
+    pub uid: Uid,
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// The version.
+    pub version: ResourceVersion,
+}
+
+impl Kept {
+    /// Says that `version` of an object is kept. `None` if the object does not say what it is.
+    #[must_use]
+    pub fn of(key: &ObjectKey, object: &Object, version: ResourceVersion) -> Option<Self> {
+        let (api_version, kind) = (object.api_version()?.to_owned(), object.kind()?.to_owned());
+        Some(Self { key: key.clone(), uid: object.uid()?, api_version, kind, version })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,6 +98,18 @@ pub(crate) async fn explain(
     call(client, Method::PATCH, &format!("{}/status", pod_path(key)), STRATEGIC_PATCH, &patch).await
 }
 
+/// Deletes a pod, with the grace that it asks for, and says first why.
+pub(crate) async fn evict(client: &kube::Client, key: &PodKey, uid: &str, at: &str) -> Result<(), CallError> {
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
+        "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": at,
+    });
+    let patch = json!({ "metadata": { "uid": uid }, "status": { "conditions": [condition] } });
+    call(client, Method::PATCH, &format!("{}/status", pod_path(key)), STRATEGIC_PATCH, &patch).await?;
+    let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": uid } });
+    call(client, Method::DELETE, &pod_path(key), "application/json", &options).await
+}
+
 /// Something that people should see with `kubectl describe`.
 #[derive(Debug, Clone)]
 pub(crate) struct Notice {

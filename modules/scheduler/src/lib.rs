@@ -2,12 +2,14 @@
 //!
 //! Two modules for a cluster whose API server is the embedded one; a real cluster has
 //! kube-scheduler and kube-controller-manager. [`Scheduler`] binds each pod that has no node;
-//! [`NodeLifecycle`] marks and taints nodes that fell silent.
+//! [`NodeLifecycle`] marks and taints nodes that fell silent, and deletes the pods that must leave
+//! tainted nodes.
 
 mod calls;
 mod cluster;
 mod config;
 mod desk;
+mod eviction;
 mod lifecycle;
 mod matching;
 mod node;

@@ -1,11 +1,12 @@
-//! Marks nodes that fell silent, and keeps the taints that follow from conditions.
+//! Marks nodes that fell silent, keeps the taints that follow from conditions, and deletes pods that
+//! must leave tainted nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use beehive::{BuildError, Context, Failure, Group, Handler, Me, Message, Module, ModuleName, Wiring};
 use http::Method;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Taint};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::Api;
 use kube::runtime::watcher::Event;
 use kube_watch::Told;
@@ -14,6 +15,8 @@ use serde_json::{Value, json};
 
 use crate::calls::{self, MERGE_PATCH, STRATEGIC_PATCH};
 use crate::config::NodeLifecycleConfig;
+use crate::eviction::{Eviction, Residents};
+use crate::pod::PodKey;
 use crate::vitality::{Change, Correction, SilentCondition, Vitality};
 use crate::watch;
 
@@ -23,7 +26,9 @@ const LEASES: &str = "kube-node-lease";
 /// The node lifecycle controller: a node that neither renews its lease nor reports its status for
 /// the grace period gets `Ready=Unknown` and the taints that keep pods from being scheduled there.
 ///
-/// Pods that run on such a node are left alone: an edge node that is cut off goes on with its work.
+/// Pods that run on such a node are left alone, but for those that say for how long they tolerate it:
+/// an edge node that is cut off goes on with its work. A pod that is deleted meanwhile stays until its
+/// node has ended it.
 pub struct NodeLifecycle {
     config: NodeLifecycleConfig,
     client: kube::Client,
@@ -34,6 +39,9 @@ pub struct NodeLifecycle {
     leases_known: bool,
     /// Nodes that are being corrected, by the version that is corrected.
     correcting: BTreeMap<String, String>,
+    residents: Residents,
+    /// The uids of pods that are being deleted.
+    evicting: BTreeSet<String>,
 }
 
 /// Nodes or leases changed.
@@ -48,6 +56,11 @@ enum Changed {
     LeasesEnd,
     NodesLost,
     LeasesLost,
+    PodsBegin,
+    PodSeen(Box<Pod>),
+    PodGone(PodKey),
+    PodsEnd,
+    PodsLost,
 }
 
 /// It is time to look at all nodes.
@@ -57,6 +70,10 @@ struct Look;
 /// A correction was written, or not.
 #[derive(Debug, Message)]
 struct Corrected(String);
+
+/// A pod was deleted, or not.
+#[derive(Debug, Message)]
+struct Evicted(String);
 
 impl Module for NodeLifecycle {
     const NAME: ModuleName = ModuleName::new("nodelifecycle");
@@ -74,11 +91,13 @@ impl Module for NodeLifecycle {
             nodes_known: false,
             leases_known: false,
             correcting: BTreeMap::new(),
+            residents: Residents::default(),
+            evicting: BTreeSet::new(),
         })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
-        wiring.handles::<Changed>().handles::<Look>().handles::<Corrected>();
+        wiring.handles::<Changed>().handles::<Look>().handles::<Corrected>().handles::<Evicted>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
@@ -90,6 +109,9 @@ impl Module for NodeLifecycle {
         let leases = watch(leases, "leases", cx);
         let me = cx.me();
         cx.spawn(leases.run(async move |told| tell(&me, lease_change(told)).await));
+        let pods = watch(Api::<Pod>::all(self.client.clone()), "pods on nodes", cx);
+        let me = cx.me();
+        cx.spawn(pods.run(async move |told| tell(&me, pod_change(told)).await));
         cx.every(self.config.node_monitor_period, Look);
         Ok(())
     }
@@ -122,6 +144,16 @@ fn lease_change(told: Told<Lease>) -> Changed {
     }
 }
 
+fn pod_change(told: Told<Pod>) -> Changed {
+    let Told::Event(event) = told else { return Changed::PodsLost };
+    match event {
+        Event::Init => Changed::PodsBegin,
+        Event::InitDone => Changed::PodsEnd,
+        Event::Apply(pod) | Event::InitApply(pod) => Changed::PodSeen(Box::new(pod)),
+        Event::Delete(pod) => Changed::PodGone(PodKey::of(&pod)),
+    }
+}
+
 impl Handler<Changed> for NodeLifecycle {
     async fn handle(&mut self, change: Changed, cx: &mut Context<Self>) -> Result<(), Failure> {
         let now = cx.now();
@@ -141,6 +173,7 @@ impl Handler<Changed> for NodeLifecycle {
                 self.vitality.retain_nodes(&self.listed.take().unwrap_or_default());
                 self.nodes_known = true;
                 self.vitality.begin_anew(now);
+                self.residents.begin_anew();
                 self.correct(cx);
             }
             Changed::LeaseSeen(node, renewed) => self.vitality.see_lease(node, renewed, now),
@@ -151,6 +184,11 @@ impl Handler<Changed> for NodeLifecycle {
             }
             Changed::NodesLost => self.nodes_known = false,
             Changed::LeasesLost => self.leases_known = false,
+            Changed::PodsBegin => self.residents.begin(),
+            Changed::PodSeen(pod) => self.residents.see(&pod),
+            Changed::PodGone(pod) => self.residents.forget(&pod),
+            Changed::PodsEnd => self.residents.end(),
+            Changed::PodsLost => self.residents.lose(),
         }
         Ok(())
     }
@@ -159,6 +197,14 @@ impl Handler<Changed> for NodeLifecycle {
 impl Handler<Look> for NodeLifecycle {
     async fn handle(&mut self, _: Look, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.correct(cx);
+        self.evict(cx);
+        Ok(())
+    }
+}
+
+impl Handler<Evicted> for NodeLifecycle {
+    async fn handle(&mut self, Evicted(uid): Evicted, _: &mut Context<Self>) -> Result<(), Failure> {
+        self.evicting.remove(&uid);
         Ok(())
     }
 }
@@ -191,6 +237,39 @@ impl NodeLifecycle {
                 write(&client, &correction, &at).await;
                 if me.send(Corrected(correction.node)).await.is_err() {
                     tracing::debug!("the node lifecycle controller stopped while it corrected a node");
+                }
+            });
+        }
+    }
+}
+
+/// How many pods are deleted at once.
+const EVICTIONS_MAX: usize = 16;
+
+impl NodeLifecycle {
+    /// Deletes pods whose time on a tainted node is over. What the API server refuses is tried again
+    /// at the next look.
+    fn evict(&mut self, cx: &mut Context<Self>) {
+        if !self.nodes_known || !self.leases_known {
+            return;
+        }
+        let at = calls::timestamp(cx.wall_clock());
+        let Self { vitality, residents, evicting, client, .. } = self;
+        for Eviction { pod, uid, node } in residents.overdue(|node| vitality.taints(node), cx.now()) {
+            if evicting.len() >= EVICTIONS_MAX {
+                return;
+            }
+            if !evicting.insert(uid.clone()) {
+                continue;
+            }
+            tracing::info!(%pod, node, "the pod is deleted: it does not tolerate a taint of its node any longer");
+            let (client, me, at) = (client.clone(), cx.me(), at.clone());
+            cx.spawn(async move {
+                if let Err(error) = calls::evict(&client, &pod, &uid, &at).await {
+                    tracing::debug!(%pod, %error, "a pod was not deleted; trying again");
+                }
+                if me.send(Evicted(uid)).await.is_err() {
+                    tracing::debug!("the node lifecycle controller stopped while it deleted a pod");
                 }
             });
         }

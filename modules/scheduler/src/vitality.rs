@@ -17,8 +17,8 @@ const PRESSURES: [(&str, &str); 4] = [
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+pub(crate) const NOT_READY: &str = "node.kubernetes.io/not-ready";
+pub(crate) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// What is to be written to a node, on top of exactly this version of it.
@@ -104,6 +104,12 @@ impl Vitality {
 
     pub(crate) fn forget_lease(&mut self, node: &str) {
         self.renewals.remove(node);
+    }
+
+    /// Returns the taints that a node has.
+    pub(crate) fn taints(&self, name: &str) -> &[Taint] {
+        let spec = self.nodes.get(name).and_then(|known| known.node.spec.as_ref());
+        spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
     }
 
     /// Returns what must be written, by node.

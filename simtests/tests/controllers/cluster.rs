@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use apiserver::{ApiServer, ClientService, Identity, Options, ResponseBody, SigningKey};
+use apiserver::{ApiServer, ClientService, Identity, Options, ResponseBody, SigningKey, Upkeep};
 use beehive::SystemClock;
 use http::{Request, Response};
 use kube::client::Body;
@@ -25,6 +25,7 @@ pub(crate) struct Cluster {
     pub(crate) admin: kube::Client,
     server: ApiServer,
     cut: Arc<AtomicBool>,
+    writes: Arc<AtomicU32>,
 }
 
 impl Cluster {
@@ -34,13 +35,24 @@ impl Cluster {
         let server =
             ApiServer::open(Arc::new(MemoryStore::new()), options).await.expect("an empty store opens");
         let admin = kube::Client::new(server.client_service(Identity::admin()), "default");
-        Self { admin, server, cut: Arc::default() }
+        Self { admin, server, cut: Arc::default(), writes: Arc::default() }
     }
 
     /// Returns a client for a module under test, whose way is cut by [`Cluster::cut`].
     pub(crate) fn client(&self) -> kube::Client {
         let service = self.server.client_service(Identity::admin());
-        kube::Client::new(Way { service, cut: self.cut.clone() }, "default")
+        let (cut, writes) = (self.cut.clone(), self.writes.clone());
+        kube::Client::new(Way { service, cut, writes }, "default")
+    }
+
+    /// Returns how many writes the modules under test have asked for.
+    pub(crate) fn writes(&self) -> u32 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Lets the API server do what objects need without a request.
+    pub(crate) async fn maintain(&self) {
+        self.server.maintain(&mut Upkeep::default()).await.expect("a store in memory");
     }
 
     /// Cuts the way, or mends it. Calls that are under way are not touched.
@@ -98,6 +110,7 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl 
 struct Way {
     service: ClientService,
     cut: Arc<AtomicBool>,
+    writes: Arc<AtomicU32>,
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, std::io::Error>> + Send>>;
@@ -112,6 +125,9 @@ impl Service<Request<Body>> for Way {
     }
 
     fn call(&mut self, request: Request<Body>) -> Answer {
+        if request.method() != http::Method::GET {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+        }
         if self.cut.load(Ordering::Relaxed) {
             return Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) });
         }

@@ -84,3 +84,56 @@ async fn an_outage_of_the_api_is_not_the_silence_of_nodes() {
     until("it is marked when it is silent", async || ready(&cluster).await["status"] == "Unknown").await;
     probe.stop().await;
 }
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+async fn make_pod(cluster: &Cluster, name: &str, tolerations: Value) {
+    let spec = json!({ "nodeName": "n", "containers": [{ "name": "c", "image": "busybox" }], "tolerations": tolerations });
+    cluster.create(PODS, json!({ "metadata": { "name": name }, "spec": spec })).await;
+}
+
+async fn leaving(cluster: &Cluster) -> Vec<String> {
+    let pods = cluster.get(PODS).await;
+    let pods = pods["items"].as_array().expect("a list").iter();
+    let leaving = pods.filter(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+    leaving.map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn only_pods_that_say_for_how_long_leave_a_silent_node() {
+    let cluster = cluster().await;
+    let probe = Probe::<NodeLifecycle>::new(NodeLifecycleConfig::default(), cluster.client()).start().await;
+    let unreachable = |seconds: u32| {
+        json!([{ "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
+                 "tolerationSeconds": seconds }])
+    };
+    make_pod(&cluster, "stays", json!([])).await;
+    make_pod(&cluster, "an-hour", unreachable(3600)).await;
+    make_pod(&cluster, "a-minute", unreachable(60)).await;
+    until("it is tainted", async || !taints(&cluster).await.is_empty()).await;
+    probe.advance(Duration::from_secs(50)).await;
+    assert_eq!(leaving(&cluster).await, [""; 0]);
+    probe.advance(Duration::from_secs(20)).await;
+    assert_eq!(leaving(&cluster).await, ["a-minute"], "and it is there until its node has ended it");
+    let pod = cluster.get(&format!("{PODS}/a-minute")).await;
+    let conditions = pod["status"]["conditions"].as_array().expect("conditions");
+    assert!(
+        conditions.iter().any(|condition| condition["reason"] == "DeletionByTaintManager"),
+        "{conditions:?}"
+    );
+    probe.advance(Duration::from_secs(3600)).await;
+    assert_eq!(leaving(&cluster).await, ["a-minute", "an-hour"]);
+    probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_taint_of_a_user_drives_pods_away_as_in_kubernetes() {
+    let cluster = cluster().await;
+    let probe = Probe::<NodeLifecycle>::new(NodeLifecycleConfig::default(), cluster.client()).start().await;
+    make_pod(&cluster, "goes", json!([])).await;
+    make_pod(&cluster, "tolerates", json!([{ "key": "repair", "operator": "Exists" }])).await;
+    let taints = json!([{ "key": "repair", "value": "now", "effect": "NoExecute" }]);
+    cluster.merge(NODE, json!({ "spec": { "taints": taints } })).await;
+    until("one leaves", async || leaving(&cluster).await == ["goes"]).await;
+    probe.stop().await;
+}

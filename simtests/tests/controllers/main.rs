@@ -4,3 +4,4 @@ mod cluster;
 mod edgecontroller;
 mod lifecycle;
 mod scheduler;
+mod synccontroller;

@@ -2,7 +2,10 @@
 
 mod api;
 mod checks;
+mod cold_boot;
 mod determinism;
 mod links;
+mod offline;
 mod pods;
+mod records;
 mod soak;

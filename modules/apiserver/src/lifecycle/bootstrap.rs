@@ -33,6 +33,15 @@ pub(crate) async fn run(server: &ApiServer) -> Result<(), ApiError> {
         for object in cluster_roles().into_iter().chain(cluster_role_bindings()).chain(priority_classes()) {
             ensure(&call, transaction, "", object)?;
         }
+        for definition in api::definitions() {
+            let definition = serde_saphyr::from_str(definition);
+            ensure(
+                &call,
+                transaction,
+                "",
+                definition.map_err(|error| ApiError::internal(error.to_string()))?,
+            )?;
+        }
         front(&call, transaction)
     };
     server.0.storage.write(decide).await

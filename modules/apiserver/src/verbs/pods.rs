@@ -12,7 +12,7 @@ use crate::verbs::admission::ROOT_CA;
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// A token that is renewed before an hour has passed, plus a little for clocks that differ.
 const TOKEN_SECONDS: u32 = 3607;
-const EVICTION_SECONDS: u32 = 300;
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Completes a new pod: service account, token volume, priority, tolerations, first status.
@@ -137,10 +137,16 @@ fn set_priority(transaction: &Transaction<'_>, pod: &mut Value) -> Result<(), Ap
     Ok(())
 }
 
-/// Lets a pod stay for a while on a node that stopped answering.
+/// Lets a pod stay on a node that stopped answering, if it does not say for how long: at the edge a
+/// node that is cut off goes on with its work. A real API server lets it stay for five minutes.
 fn tolerate(pod: &mut Value) {
     let mut tolerations = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    if pod["metadata"]["labels"]["app-offline.kubeedge.io"] == "autonomy" {
+        // As KubeEdge's admission webhook does, whatever the pod says.
+        tolerations.retain(|toleration| toleration["key"] != UNREACHABLE);
+        tolerations.push(json!({"key": UNREACHABLE, "operator": "Exists"}));
+    }
+    for key in ["node.kubernetes.io/not-ready", UNREACHABLE] {
         let covers = |toleration: &Value| {
             let matches_key =
                 toleration["key"] == key || toleration["key"].as_str().is_none_or(str::is_empty);
@@ -149,8 +155,7 @@ fn tolerate(pod: &mut Value) {
             matches_key && matches_effect
         };
         if !tolerations.iter().any(covers) {
-            tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute",
-                                    "tolerationSeconds": EVICTION_SECONDS}));
+            tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute"}));
         }
     }
     pod["spec"]["tolerations"] = tolerations.into();

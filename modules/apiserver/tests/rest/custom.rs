@@ -128,3 +128,20 @@ async fn definitions_and_their_objects_survive_a_crash() {
     assert_eq!(cluster.get(&format!("{THINGS}/a")).await, made);
     cluster.create(MAPS, config_map("still-works")).await;
 }
+
+#[tokio::test]
+async fn the_kinds_of_kubeedge_are_there_from_the_beginning() {
+    let cluster = Cluster::new().await;
+    let records = "/apis/reliablesyncs.kubeedge.io/v1alpha1/namespaces/default/objectsyncs";
+    let record = json!({"apiVersion": "reliablesyncs.kubeedge.io/v1alpha1", "kind": "ObjectSync",
+        "metadata": {"name": "n.u"}, "spec": {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "p"},
+        "status": {"objectResourceVersion": "7"}});
+    let made = cluster.create(records, record).await;
+    assert_eq!(made["spec"]["objectKind"], "Pod");
+    assert!(made["status"].is_null(), "the status is a resource of its own");
+    let (code, _) =
+        cluster.send("GET", "/apis/reliablesyncs.kubeedge.io/v1alpha1/clusterobjectsyncs", Value::Null).await;
+    assert_eq!(code, 200);
+    let definition = cluster.get(&format!("{CRDS}/objectsyncs.reliablesyncs.kubeedge.io")).await;
+    assert_eq!(definition["spec"]["scope"], "Namespaced");
+}

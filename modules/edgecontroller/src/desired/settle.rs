@@ -1,8 +1,8 @@
 //! The difference between what a node holds and what it must know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{ChangeKind, Held, NodeName, Object, ObjectKey, ResourceType, ResourceVersion};
+use protocol::{ChangeKind, Held, Kept, NodeName, Object, ObjectKey, ResourceType, ResourceVersion, Uid};
 
 use super::pods::send;
 use super::{Body, Desired, Effect, number};
@@ -28,7 +28,40 @@ impl Wanted<'_> {
     }
 }
 
+/// What is known of what a node holds before it is told the difference.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Comparison {
+    /// What it said it keeps, of what it must know.
+    pub(crate) kept: Vec<Kept>,
+    /// All that it must know.
+    pub(crate) wanted: BTreeSet<Uid>,
+}
+
 impl Desired {
+    /// Tells what a node keeps of what it must know.
+    pub(crate) fn compare(&self, node: &NodeName, held: Option<&[Held]>) -> Comparison {
+        let wanted = self.wanted(node);
+        let mut comparison = Comparison {
+            kept: Vec::new(),
+            wanted: wanted.values().filter_map(|wanted| wanted.object.uid()).collect(),
+        };
+        for held in held.unwrap_or_default() {
+            let Some(uid) = &held.uid else { continue };
+            match wanted.get(&held.key) {
+                Some(Wanted { object, .. }) if object.uid().as_ref() == Some(uid) => {
+                    let version = held.resource_version.clone();
+                    comparison.kept.extend(version.and_then(|version| Kept::of(&held.key, object, version)));
+                }
+                // Its state is not known yet, so it counts as what it was.
+                None if self.is_unknown(&held.key) && self.needs(node, &held.key) => {
+                    comparison.wanted.insert(uid.clone());
+                }
+                Some(_) | None => {}
+            }
+        }
+        comparison
+    }
+
     /// Returns what the node must know, as far as it is known here.
     pub(crate) fn wanted(&self, node: &NodeName) -> BTreeMap<ObjectKey, Wanted<'_>> {
         let mut wanted = BTreeMap::new();
@@ -82,9 +115,12 @@ impl Desired {
     }
 }
 
-/// Tells whether all objects of the type that concern a node are known here.
+/// The types of which all objects that concern a node are known here.
+pub(crate) const WATCHED: [ResourceType; 4] =
+    [ResourceType::POD, ResourceType::CONFIG_MAP, ResourceType::SECRET, ResourceType::NODE];
+
 fn is_watched(resource: &ResourceType) -> bool {
-    [ResourceType::POD, ResourceType::CONFIG_MAP, ResourceType::SECRET, ResourceType::NODE].contains(resource)
+    WATCHED.contains(resource)
 }
 
 /// What pods need goes before them.

@@ -3,6 +3,7 @@
 use protocol::{Held, Namespace, ObjectName, ResourceVersion};
 use serde_json::{Value, json};
 
+use super::settle::Comparison;
 use super::*;
 use crate::raw;
 
@@ -323,4 +324,35 @@ fn a_node_may_see_what_its_pods_need_and_no_more() {
         assert_eq!(desired.pod_on(&node, &key(POD, "p")).is_some(), expected);
     }
     assert!(!desired.needs(&node_name("n"), &key(SECRET, "c")));
+}
+
+#[test]
+fn what_a_node_keeps_of_what_it_must_know_is_told_with_the_version_that_it_keeps() {
+    let mut desired = started();
+    let typed = |kind: &str| json!({ "apiVersion": "v1", "kind": kind });
+    let needs = |names: &[&str]| {
+        let volumes: Vec<Value> = names.iter().map(|name| json!({ "configMap": { "name": name } })).collect();
+        json!({ "apiVersion": "v1", "kind": "Pod", "spec": { "nodeName": "n", "volumes": volumes } })
+    };
+    desired.see_pod(key(POD, "p"), object("p", 5, needs(&["kept", "made-anew", "unknown"])));
+    desired.see_pod(key(POD, "lacking"), object("lacking", 6, needs(&[])));
+    for name in ["kept", "made-anew"] {
+        desired.see_body(key(CONFIG_MAP, name), object(name, 7, typed("ConfigMap")));
+    }
+    let holds = [
+        held(POD, "p", Some("uid-p"), Some("3")),
+        held(CONFIG_MAP, "kept", Some("uid-kept"), Some("7")),
+        held(CONFIG_MAP, "made-anew", Some("another"), Some("2")),
+        held(CONFIG_MAP, "unknown", Some("uid-unknown"), Some("1")),
+        held(CONFIG_MAP, "forgotten", Some("uid-forgotten"), Some("1")),
+    ];
+    let Comparison { kept, wanted } = desired.compare(&node_name("n"), Some(&holds));
+    let kept: Vec<_> =
+        kept.iter().map(|kept| format!("{} {} {}", kept.kind, kept.uid, kept.version)).collect();
+    assert_eq!(kept, ["Pod uid-p 3", "ConfigMap uid-kept 7"]);
+    let expected = ["uid-kept", "uid-lacking", "uid-made-anew", "uid-n", "uid-p", "uid-unknown"];
+    assert_eq!(wanted.iter().map(Uid::as_str).collect::<Vec<_>>(), expected);
+
+    let Comparison { kept, wanted } = desired.compare(&node_name("n"), None);
+    assert_eq!((kept.len(), wanted.len()), (0, 5), "a node that cannot say what it holds");
 }

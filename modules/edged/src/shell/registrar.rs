@@ -162,7 +162,9 @@ impl Registrar {
             let machine = look(shared, facts).await;
             facts.clone_from(&machine.facts);
             remember(shared, facts);
-            self.settle_doubt().await;
+            if self.settle_doubt().await {
+                return true;
+            }
             let known = self.known.borrow().clone();
             let now = shared.now();
             let status = node::status(shared.name.as_str(), &shared.config, &machine, &known, now);
@@ -193,14 +195,20 @@ impl Registrar {
         }
     }
 
-    /// Asks for the status as the API has it while the cloud may have changed it.
-    async fn settle_doubt(&self) {
-        let Some(until) = self.doubted_until.get() else { return };
-        if let Ok(NodeReply::Object(held)) = self.shared.doors.cloud(self.query()).await {
-            self.hear(&held);
-            if Instant::now() > until {
-                self.doubted_until.set(None);
+    /// Asks for the status as the API has it while the cloud may have changed it. Returns true when the
+    /// API does not have the node: its lease went with it, and its pods will soon.
+    async fn settle_doubt(&self) -> bool {
+        let Some(until) = self.doubted_until.get() else { return false };
+        match self.shared.doors.cloud(self.query()).await {
+            Ok(NodeReply::Object(held)) => {
+                self.hear(&held);
+                if Instant::now() > until {
+                    self.doubted_until.set(None);
+                }
+                false
             }
+            Err(CloudTrouble::Refused(refusal)) => refusal.is_not_found(),
+            Ok(_) | Err(_) => false,
         }
     }
 
