@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use wire::Codec;
 use wire::link::Frame;
 
+use crate::disk::Disk;
 use crate::trace::digest;
 use crate::world::World;
 use dial::Accepting;
@@ -77,6 +78,9 @@ struct Road {
     shape: Shape,
     cut: [bool; 2],
     bytes: [u64; 2],
+    frames: [u64; 2],
+    /// The disk of the node.
+    disk: Option<Disk>,
 }
 
 #[derive(Debug)]
@@ -128,6 +132,11 @@ impl Network {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whose disk is at the end of a way.
+    pub(crate) fn attach(&self, node: &str, disk: &Disk) {
+        self.lock().road(node).disk = Some(disk.clone());
+    }
+
     /// Lets nothing through in one direction until it is healed. Nobody is told.
     pub(crate) fn cut(&self, node: &str, direction: Direction) {
         self.lock().road(node).cut[direction.at()] = true;
@@ -167,6 +176,11 @@ impl Network {
     /// Returns how many bytes the edge has sent and was sent.
     pub(crate) fn bytes(&self, node: &str) -> [u64; 2] {
         self.lock().road(node).bytes
+    }
+
+    /// Returns how many frames the edge has sent and was sent.
+    pub(crate) fn frames(&self, node: &str) -> [u64; 2] {
+        self.lock().road(node).frames
     }
 
     /// Wakes whoever waits for the way of a node.
@@ -218,7 +232,8 @@ impl State {
         let mut latency = self.latency(&node);
         let road = self.road(&node);
         road.bytes[half.direction.at()] += u64::try_from(size).unwrap_or(u64::MAX);
-        let shape = road.shape;
+        road.frames[half.direction.at()] += 1;
+        let (shape, disk) = (road.shape, road.disk.clone());
         let mut fate = Fate::Arrives;
         if shape.loss > 0.0 {
             let mut again = RESEND_AFTER;
@@ -241,7 +256,8 @@ impl State {
             .map_or(Duration::ZERO, |rate| Duration::from_secs_f64(size as f64 / rate.max(1) as f64));
         let hash = digest(frame.payload());
         world.record(format_args!("link {node} {:?} sent {size} bytes {hash:016x}", half.direction));
-        world.ledger.frame_sent(&node, codec, half.direction, &frame);
+        let held = || disk.as_ref().map(Disk::held).unwrap_or_default();
+        world.ledger.frame_sent(&node, codec, half.direction, &frame, held);
         connection.pipes[half.direction.at()].push(frame, busy, latency);
         if connection.is_broken {
             world.record(format_args!("link {node} breaks"));

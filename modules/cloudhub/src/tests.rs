@@ -1,9 +1,11 @@
 //! The hub between a probe, which plays the other modules, and edges at the far ends of memory
 //! links.
 
+mod compare;
 mod fencing;
 mod limits;
 mod priority;
+mod renewals;
 mod world;
 
 use std::rc::Rc;

@@ -1,4 +1,5 @@
 //! The link between the production hubs over slow connections, in virtual time.
 
+mod inventory;
 mod museum;
 mod shaped;

@@ -3,6 +3,8 @@
 mod api;
 mod checks;
 mod determinism;
+mod idle;
+mod inventory;
 mod links;
 mod pods;
 mod soak;

@@ -141,13 +141,14 @@ impl<K: Ord + Clone, V: Clone> Outbox<K, V> {
         Some(ToSend { id, value })
     }
 
-    /// Notes that the message `id` was kept by the peer. Tells whether it was unacknowledged.
-    pub fn acknowledge(&mut self, id: &MessageId) -> bool {
-        let Some(message) = self.in_flight.remove(id) else { return false };
+    /// Notes that the message `id` was kept by the peer. Returns what it carried, if it was
+    /// unacknowledged.
+    pub fn acknowledge(&mut self, id: &MessageId) -> Option<V> {
+        let message = self.in_flight.remove(id)?;
         self.keys_in_flight.remove(&message.key);
         self.failures.remove(&message.key);
         self.bytes -= message.bytes;
-        true
+        Some(message.value)
     }
 
     /// Notes that the peer could not keep the message `id`: its key is tried again after a pause.
