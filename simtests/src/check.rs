@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use edged::ports::Sandbox;
+use protocol::Held;
 use wire::Codec;
 use wire::link::Frame;
 
@@ -134,12 +135,19 @@ impl Ledger {
         self.check(Invariant::NoUnexpectedWarning, outcome);
     }
 
-    /// Takes what one end of a link sent.
-    pub(crate) fn frame_sent(&self, node: &str, codec: Codec, direction: Direction, frame: &Frame) {
+    /// Takes what one end of a link sent. `held` reads what the node has on its disk.
+    pub(crate) fn frame_sent(
+        &self,
+        node: &str,
+        codec: Codec,
+        direction: Direction,
+        frame: &Frame,
+        held: impl FnOnce() -> Vec<Held>,
+    ) {
         let outcome = {
             let mut state = self.lock();
             let acknowledged = state.acknowledged.entry(node.to_owned()).or_default();
-            acknowledged.take(codec, direction, frame)
+            acknowledged.take(codec, direction, frame, held)
         };
         if let Some(outcome) = outcome {
             self.check(

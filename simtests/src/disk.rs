@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::Held;
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 use store::{Batch, Commit, SharedStore, Store, StoreError, Survey, Write};
 use tokio::time::{Instant, sleep_until};
 
+use crate::check::acknowledged::{self, HELD};
 use crate::trace::digest;
 use crate::world::World;
 
@@ -112,6 +114,31 @@ impl Disk {
         state.visible = state.durable.clone();
         state.opened += 1;
         self.world.record(format_args!("disk {} crash: {survivors} unsynced kept, {lost} lost", self.name));
+    }
+
+    /// Reads the objects that a crash would leave.
+    pub(crate) fn held(&self) -> Vec<Held> {
+        let mut state = self.lock();
+        state.settle(Instant::now());
+        let records = state.durable.get(HELD).into_iter().flatten();
+        let read = |(key, value): (&Bytes, &Bytes)| {
+            let is_corrupt = state.corrupt.contains(&(HELD, key.clone()));
+            acknowledged::read(key, Some(value.as_ref()).filter(|_| !is_corrupt))
+        };
+        records.filter_map(read).collect()
+    }
+
+    /// Puts a record where no process knows of it, or takes one away.
+    pub(crate) fn tamper(&self, tree: &'static str, key: &[u8], value: Option<&[u8]>) {
+        let mut state = self.lock();
+        state.settle(Instant::now());
+        let key = Bytes::copy_from_slice(key);
+        let batch = match value {
+            Some(value) => Batch::new().put(tree, key, Bytes::copy_from_slice(value)),
+            None => Batch::new().remove(tree, key),
+        };
+        write_all(&mut state.visible, &batch);
+        write_all(&mut state.durable, &batch);
     }
 
     /// Makes the `after`-th write from here fail.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::Client;
 
 use crate::check::Invariant;
+use crate::check::acknowledged::HELD;
 use crate::check::cluster::Picture;
 use crate::cluster;
 use crate::failure::Failure;
@@ -22,8 +23,6 @@ const CHECK_PERIOD: Duration = Duration::from_secs(5);
 const START_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a node may be heard of by nobody after the last thing that happened to it.
 const GRACE: Duration = Duration::from_secs(120);
-/// The tree of an edge's store that has what the cloud would send again.
-const HELD: &str = "metamanager.objects";
 /// For how long everything must stay right.
 const STABLE: Duration = Duration::from_secs(60);
 

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use wire::Codec;
 use wire::link::Frame;
 
+use crate::disk::Disk;
 use crate::trace::digest;
 use crate::world::World;
 use dial::Accepting;
@@ -79,6 +80,9 @@ struct Road {
     shape: Shape,
     cut: [bool; 2],
     bytes: [u64; 2],
+    frames: [u64; 2],
+    /// The disk of the node.
+    disk: Option<Disk>,
 }
 
 #[derive(Debug)]
@@ -131,6 +135,11 @@ impl Network {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whose disk is at the end of a way.
+    pub(crate) fn attach(&self, node: &str, disk: &Disk) {
+        self.lock().road(node).disk = Some(disk.clone());
+    }
+
     /// Lets nothing through in one direction until it is healed. Nobody is told.
     pub(crate) fn cut(&self, node: &str, direction: Direction) {
         self.lock().road(node).cut[direction.at()] = true;
@@ -170,6 +179,11 @@ impl Network {
     /// Returns how many bytes the edge has sent and was sent.
     pub(crate) fn bytes(&self, node: &str) -> [u64; 2] {
         self.lock().road(node).bytes
+    }
+
+    /// Returns how many frames the edge has sent and was sent.
+    pub(crate) fn frames(&self, node: &str) -> [u64; 2] {
+        self.lock().road(node).frames
     }
 
     /// Wakes whoever waits for the way of a node.
@@ -221,7 +235,8 @@ impl State {
         let mut latency = self.latency(&node);
         let road = self.road(&node);
         road.bytes[half.direction.at()] += u64::try_from(size).unwrap_or(u64::MAX);
-        let shape = road.shape;
+        road.frames[half.direction.at()] += 1;
+        let (shape, disk) = (road.shape, road.disk.clone());
         let mut fate = Fate::Arrives;
         if shape.loss > 0.0 {
             let mut again = RESEND_AFTER;
@@ -245,7 +260,8 @@ impl State {
         let hash = digest(frame.payload());
         world.record(format_args!("link {node} {:?} sent {size} bytes {hash:016x}", half.direction));
         if let Some(whole) = connection.ears.hear(half.direction, &frame) {
-            world.ledger.frame_sent(&node, codec, half.direction, &whole);
+            let held = || disk.as_ref().map(Disk::held).unwrap_or_default();
+            world.ledger.frame_sent(&node, codec, half.direction, &whole, held);
         }
         connection.pipes[half.direction.at()].push(frame, busy, latency);
         if connection.is_broken {

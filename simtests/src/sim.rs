@@ -316,6 +316,19 @@ impl Sim {
         self.network.bytes(edge)
     }
 
+    /// Returns how many frames an edge has sent to the cloud, and was sent.
+    #[must_use]
+    pub fn link_frames(&self, edge: &str) -> [u64; 2] {
+        self.network.frames(edge)
+    }
+
+    /// Puts a record onto a disk behind the back of the process, or takes one away.
+    pub fn tamper_disk(&mut self, name: &str, tree: &'static str, key: &[u8], value: Option<&[u8]>) {
+        let what = if value.is_some() { "puts" } else { "takes" };
+        self.fault("disk-tampered", format_args!("{name} {what} {}", key.escape_ascii()));
+        self.on_disk(name, |disk| disk.tamper(tree, key, value));
+    }
+
     /// Makes one write to a disk fail: the `after`-th from here.
     pub fn fail_write(&mut self, name: &str, after: u64, fault: DiskFault) {
         self.fault("disk-write-fails", format_args!("{name} {fault:?}"));

@@ -87,8 +87,10 @@ impl EdgeSite {
         catalog: impl Fn(EdgePorts) -> Catalog + 'static,
     ) -> Self {
         let name: Arc<str> = name.into();
+        let machine = Rc::new(Machine::new(&name, world));
+        network.attach(&name, &machine.disk);
         Self {
-            machine: Rc::new(Machine::new(&name, world)),
+            machine,
             name,
             world: world.clone(),
             network: network.clone(),

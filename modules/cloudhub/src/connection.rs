@@ -4,16 +4,18 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use beehive::{Bus, Me, Message};
-use protocol::cloud::{NodeArrived, NodeConnected, NodeDisconnected};
-use protocol::{Held, NodeName};
-use tokio::sync::oneshot;
+use protocol::cloud::{Compared, NodeArrived, NodeConnected, NodeDisconnected};
+use protocol::{Digest, Held, Inventory, NodeName};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use wire::Codec;
 use wire::codec::{CloudFrame, EdgeFrame, Features, NATIVE_VERSION};
 use wire::link::{Incoming, Link, LinkError};
 
 use crate::CloudHub;
+use crate::compare::{Wanted, compare};
 use crate::config::HANDSHAKE_TIMEOUT;
+use crate::known::Known;
 use crate::messages::{Arrived, Ended, ListenerEnded, Ready};
 use crate::queue::Queue;
 use crate::session::{Session, Settings};
@@ -22,7 +24,18 @@ use crate::session::{Session, Settings};
 #[derive(Debug, Default)]
 struct Introduction {
     held: Option<Vec<Held>>,
+    digest: Option<Digest>,
     features: Features,
+}
+
+/// How it is found out what a node holds.
+enum Finding {
+    /// It cannot say.
+    Unknown,
+    /// It is this.
+    Known(Vec<Held>),
+    /// It is compared when its turn comes.
+    Compare(mpsc::Sender<Wanted>, Known),
 }
 
 /// A connection that became a session.
@@ -78,6 +91,9 @@ pub(crate) struct Connection {
     pub(crate) codec: Codec,
     pub(crate) link: Link,
     pub(crate) queue: Queue,
+    pub(crate) known: Known,
+    /// How the session is asked to compare, and where it hears of it.
+    pub(crate) comparing: (mpsc::Sender<Wanted>, mpsc::Receiver<Wanted>),
     pub(crate) bus: Bus,
     pub(crate) me: Me<CloudHub>,
     pub(crate) seed: u64,
@@ -133,7 +149,8 @@ impl Connection {
                 Err(LinkError::Handshake(format!("the hello is of another node, {claimed}")))
             }
             Ok(EdgeFrame::Hello(hello)) => {
-                Ok(Introduction { held: hello.held, features: hello.features.shared_with(Features::ALL) })
+                let features = hello.features.shared_with(Features::ALL);
+                Ok(Introduction { held: hello.held, digest: hello.digest, features })
             }
             Ok(_) => Err(LinkError::Handshake("the first frame is no hello".to_owned())),
             Err(error) => Err(LinkError::Handshake(error.to_string())),
@@ -149,8 +166,10 @@ impl Connection {
     }
 
     async fn run(self, admitted: Admitted, fence: oneshot::Receiver<()>) {
-        let Self { node, codec, bus, link, queue, .. } = self;
-        let Admitted { session, turn, hello: Introduction { held, features } } = admitted;
+        let Self { node, codec, bus, link, queue, known, comparing: (comparing, wanted), .. } = self;
+        let Admitted { session, turn, hello } = admitted;
+        let features = hello.features;
+        let finding = find(hello, &known, comparing);
         tracing::info!(%node, session, ?codec, "a node connected");
         // Who serves the node's requests is to know of its session before the first one.
         announce(&bus, NodeArrived { node: node.clone(), session }).await;
@@ -165,15 +184,15 @@ impl Connection {
             wall_clock: self.clock.wall + self.clock.since.elapsed(),
             seed: self.seed,
         };
-        let (running, writing) = Session::new(settings, bus.clone(), queue, link.writer);
+        let (running, writing) = Session::new(settings, bus.clone(), queue, known, link.writer);
         if turn.is_some() {
             running.notify("many nodes connect at once: this one is told what changed when its turn comes");
         }
-        let connected = connected(&bus, turn, NodeConnected { node: node.clone(), session, held });
+        let connected = connected(&bus, turn, finding, node.clone(), session);
         let end = tokio::select! {
             biased;
             never = connected => match never {},
-            end = running.run(link.reader, writing, fence) => end,
+            end = running.run(link.reader, writing, fence, wanted) => end,
         };
         tracing::info!(%node, session, reason = %end, "a node's session ended");
         announce(&bus, NodeDisconnected { node, session }).await;
@@ -181,15 +200,50 @@ impl Connection {
 }
 
 /// Announces a session that may be told what its node must know, when its turn comes.
-async fn connected(bus: &Bus, turn: Option<oneshot::Receiver<()>>, event: NodeConnected) -> Infallible {
+async fn connected(
+    bus: &Bus,
+    turn: Option<oneshot::Receiver<()>>,
+    finding: Finding,
+    node: NodeName,
+    session: u64,
+) -> Infallible {
     let may_begin = match turn {
         Some(turn) => turn.await.is_ok(),
         None => true,
     };
     if may_begin {
-        announce(bus, event).await;
+        let held = held(finding).await;
+        announce(bus, NodeConnected { node, session, held }).await;
     }
     std::future::pending().await
+}
+
+/// Decides how to find out what a node holds, by what it said of itself and what is known of it.
+fn find(hello: Introduction, known: &Known, comparing: mpsc::Sender<Wanted>) -> Finding {
+    match hello {
+        Introduction { held: Some(held), .. } => {
+            *known.get_mut() = held.iter().cloned().collect::<Inventory>();
+            Finding::Known(held)
+        }
+        Introduction { digest: Some(digest), features, .. } if features.has(Features::DIGESTS) => {
+            let is_known = known.get().digest() == digest;
+            let list = is_known.then(|| known.get().list());
+            list.map_or_else(|| Finding::Compare(comparing, known.clone()), Finding::Known)
+        }
+        Introduction { .. } => Finding::Unknown,
+    }
+}
+
+async fn held(finding: Finding) -> Option<Vec<Held>> {
+    match finding {
+        Finding::Unknown => None,
+        Finding::Known(held) => Some(held),
+        Finding::Compare(comparing, known) => match compare(&comparing, false).await {
+            Compared::Differs(held) => Some(held),
+            Compared::Same => Some(known.get().list()),
+            Compared::Busy | Compared::Unknown => None,
+        },
+    }
 }
 
 async fn announce<E: Message + Clone>(bus: &Bus, event: E) {

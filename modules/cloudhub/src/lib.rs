@@ -5,8 +5,10 @@
 //! that a slow node delays nobody and costs a bounded amount of memory.
 
 mod acknowledged;
+mod compare;
 mod config;
 mod connection;
+mod known;
 mod messages;
 mod ports;
 mod queue;
@@ -20,15 +22,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use beehive::{BuildError, Context, Failure, Group, Handler, Module, ModuleName, Wiring};
 use protocol::cloud::{
-    ChangesAcknowledged, EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused, SendToNode,
-    ServeNode,
+    ChangesAcknowledged, CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused,
+    SendToNode, ServeNode,
 };
 use protocol::{NodeName, group};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use wire::link::Accepted;
 
 use crate::connection::{Admission, Clock, Connection};
+use crate::known::Knowledge;
 use crate::messages::{Arrived, Arriving, Ended, ListenerEnded, NextTurns, Ready};
 use crate::queue::Queue;
 use crate::sessions::{Entry, Sessions};
@@ -50,6 +53,7 @@ pub struct CloudHub {
     ports: Ports,
     arriving: BTreeMap<u64, Arriving>,
     sessions: Sessions,
+    knowledge: Knowledge,
     turns: Turns<oneshot::Sender<()>>,
     started: Option<Instant>,
     connections: u64,
@@ -65,12 +69,15 @@ impl Module for CloudHub {
     fn build(config: CloudHubConfig, ports: Ports) -> Result<Self, BuildError> {
         let sessions = Sessions::new(config.queue_bytes());
         let turns = Turns::new(config.resyncs_per_second);
-        Ok(Self { config, ports, arriving: BTreeMap::new(), sessions, turns, started: None, connections: 0 })
+        // Nodes that are away for a while are known as well.
+        let knowledge = Knowledge::new(config.node_limit().saturating_mul(2));
+        let arriving = BTreeMap::new();
+        Ok(Self { config, ports, arriving, sessions, knowledge, turns, started: None, connections: 0 })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.handles::<Arrived>().handles::<Ready>().handles::<Ended>().handles::<ListenerEnded>();
-        wiring.handles::<NextTurns>().handles::<SendToNode>().handles::<EndSession>();
+        wiring.handles::<NextTurns>().handles::<SendToNode>().handles::<EndSession>().defers::<CompareNode>();
         wiring.asks::<ServeNode>(group::EDGECONTROLLER);
         wiring.publishes::<NodeArrived>().publishes::<NodeConnected>().publishes::<NodeDisconnected>();
         wiring.publishes::<ChangesAcknowledged>();
@@ -115,13 +122,17 @@ impl Handler<Arrived> for CloudHub {
         let (fence, fenced) = oneshot::channel();
         let (admit, admitted) = oneshot::channel();
         let queue = Queue::new(codec, self.config.node_queue_bytes(), self.sessions.total());
-        let arriving = Arriving { node: node.clone(), queue: queue.clone(), fence, admit };
+        let (comparing, wanted) = mpsc::channel(1);
+        let arriving =
+            Arriving { node: node.clone(), queue: queue.clone(), comparing: comparing.clone(), fence, admit };
         self.arriving.insert(self.connections, arriving);
         let mut seed = [0; 8];
         seed.copy_from_slice(&cx.uuid()[8..]);
         let since_epoch = cx.wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
         let connection = Connection {
             number: self.connections,
+            known: self.knowledge.of(&node, self.connections),
+            comparing: (comparing, wanted),
             node,
             codec,
             link,
@@ -140,7 +151,8 @@ impl Handler<Arrived> for CloudHub {
 
 impl Handler<Ready> for CloudHub {
     async fn handle(&mut self, Ready { connection }: Ready, cx: &mut Context<Self>) -> Result<(), Failure> {
-        let Some(Arriving { node, queue, fence, admit }) = self.arriving.remove(&connection) else {
+        let Some(Arriving { node, queue, comparing, fence, admit }) = self.arriving.remove(&connection)
+        else {
             return Ok(());
         };
         if !self.sessions.has(&node) && self.sessions.len() >= self.config.node_limit() {
@@ -154,7 +166,7 @@ impl Handler<Ready> for CloudHub {
         }
         let turn = self.turn(connection, cx);
         if admit.send(Admission::Session { number: connection, turn }).is_ok() {
-            self.sessions.begin(node, Entry { connection, queue, _fence: fence });
+            self.sessions.begin(node, Entry { connection, queue, comparing, _fence: fence });
         }
         Ok(())
     }

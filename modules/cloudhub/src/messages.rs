@@ -2,9 +2,10 @@
 
 use beehive::Message;
 use protocol::NodeName;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use wire::link::Accepted;
 
+use crate::compare::Wanted;
 use crate::connection::Admission;
 use crate::queue::Queue;
 
@@ -40,6 +41,7 @@ pub(crate) struct ListenerEnded {
 pub(crate) struct Arriving {
     pub(crate) node: NodeName,
     pub(crate) queue: Queue,
+    pub(crate) comparing: mpsc::Sender<Wanted>,
     pub(crate) fence: oneshot::Sender<()>,
     pub(crate) admit: oneshot::Sender<Admission>,
 }

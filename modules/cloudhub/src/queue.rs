@@ -56,6 +56,8 @@ struct Shared {
     counted: Cell<usize>,
     total: Total,
     filled: Notify,
+    /// How many changes were ever queued.
+    pushed: Cell<u64>,
 }
 
 impl Shared {
@@ -90,14 +92,27 @@ impl Queue {
             Codec::Native => NATIVE,
         };
         let outbox = RefCell::new(Outbox::new(OutboxLimits { bytes_max, ..limits }));
-        Self(Rc::new(Shared { outbox, counted: Cell::new(0), total, filled: Notify::new() }))
+        Self(Rc::new(Shared {
+            outbox,
+            counted: Cell::new(0),
+            total,
+            filled: Notify::new(),
+            pushed: Cell::new(0),
+        }))
     }
 
     pub(crate) fn push(&self, change: ObjectChange) -> Result<(), Full> {
         let bytes = change.object.raw().len() + CHANGE_BYTES;
         self.0.change(|outbox| outbox.push(change.key.clone(), change, bytes))?;
         self.0.filled.notify_one();
+        self.0.pushed.set(self.0.pushed.get() + 1);
         Ok(())
+    }
+
+    /// Returns how many changes were ever queued, if the node has them all; `None` while it does not.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        let outbox = self.0.outbox.borrow();
+        (outbox.waiting() + outbox.unacknowledged() == 0).then(|| self.0.pushed.get())
     }
 
     /// Returns how many bytes wait, those that are unacknowledged too.

@@ -5,28 +5,31 @@ use std::pin::pin;
 use std::time::Duration;
 
 use beehive::Bus;
-use protocol::cloud::ChangesAcknowledged;
-use protocol::{NodeName, NodeReply};
-use tokio::sync::oneshot;
+use protocol::cloud::{ChangesAcknowledged, Compared};
+use protocol::{Lease, NodeName, NodeReply, NodeRequest, Object};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
-use wire::codec::Features;
+use wire::codec::{Comparison, Features};
 use wire::link::{Frame, FrameReader, FrameWriter, LinkError};
 use wire::session::{
-    Broken, CloudEnd, Conversation, ConversationSettings, Heard, KeepaliveLimits, Lane, LaneLimits, Stuck,
+    Beats, Broken, CloudEnd, Conversation, ConversationSettings, Heard, KeepaliveLimits, Lane, LaneLimits,
+    Renewals, Stuck,
 };
-use wire::{Codec, Downlink, Envelope, Line, ReplyShape, ReplyTo, Uplink};
+use wire::{Codec, Downlink, Envelope, Line, MessageId, ReplyShape, ReplyTo, Uplink};
 
 use crate::acknowledged::Collected;
+use crate::compare::{Comparing, Next, Wanted};
 use crate::config::FRAME_BYTES_MAX;
+use crate::known::Known;
 use crate::queue::Queue;
 use crate::serve::{Answer, LEASES_MAX, Requests, SERVING_MAX, Work};
 
 /// Frames that may wait to be written. What is extra is for the answers that are being made.
 const LANES: LaneLimits = LaneLimits { liveness: LEASES_MAX, status: 32, data: 32, extra: SERVING_MAX };
-/// How often the cloud asks whether a node is alive that does not ask itself, which it does each
-/// three seconds, and the longest silence.
-const PING_INTERVAL: Duration = Duration::from_secs(4);
-const SILENCE_MAX: Duration = Duration::from_secs(9);
+/// After which silence the cloud asks whether a node is alive that does not ask itself, which it does
+/// sooner, and the longest silence.
+const PING_INTERVAL: Duration = Duration::from_millis(6200);
+const SILENCE_MAX: Duration = Duration::from_millis(9800);
 /// The time that saying goodbye may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -47,8 +50,16 @@ pub(crate) struct Settings {
 impl Settings {
     fn conversation(&self) -> ConversationSettings {
         let keepalive = match self.codec {
-            Codec::Native => KeepaliveLimits { interval: PING_INTERVAL, silence_max: SILENCE_MAX },
-            Codec::KubeEdge => KeepaliveLimits { interval: Duration::MAX, silence_max: self.silence_max },
+            Codec::Native => KeepaliveLimits {
+                beats: Beats::WhenSilent,
+                interval: PING_INTERVAL,
+                silence_max: SILENCE_MAX,
+            },
+            Codec::KubeEdge => KeepaliveLimits {
+                beats: Beats::Always,
+                interval: Duration::MAX,
+                silence_max: self.silence_max,
+            },
         };
         ConversationSettings {
             codec: self.codec,
@@ -88,6 +99,19 @@ pub(crate) struct Session {
     acknowledged: Collected,
     requests: Requests,
     line: Line<CloudEnd>,
+    known: Known,
+    compares: bool,
+    comparing: Option<(Comparing, Asked)>,
+    renewals: Renewals,
+    /// The lease that the node renews in shorthand.
+    renewing: Option<Object>,
+}
+
+/// A comparison as it was wanted.
+struct Asked {
+    wanted: Wanted,
+    /// How many changes were ever queued when it began, if the node had them all.
+    settled: Option<u64>,
 }
 
 impl Session {
@@ -96,15 +120,31 @@ impl Session {
         settings: Settings,
         bus: Bus,
         queue: Queue,
+        known: Known,
         writer: Box<dyn FrameWriter>,
     ) -> (Self, impl Future<Output = LinkError>) {
         let conversation = Conversation::new(settings.conversation());
         let (line, writing) = Line::new(conversation, settings.started, writer, settings.write_timeout);
         let confirms = settings.features.has(Features::CONFIRMS);
+        let requests = Requests::new(settings.node.clone(), settings.number, bus.clone(), confirms);
+        let compares = settings.codec == Codec::Native && settings.features.has(Features::DIGESTS);
         let Settings { node, number, started, .. } = settings;
-        let requests = Requests::new(node.clone(), number, bus.clone(), confirms);
         (
-            Self { node, number, started, bus, queue, acknowledged: Collected::default(), requests, line },
+            Self {
+                node,
+                number,
+                started,
+                bus,
+                queue,
+                acknowledged: Collected::default(),
+                requests,
+                line,
+                known,
+                compares,
+                comparing: None,
+                renewals: Renewals::default(),
+                renewing: None,
+            },
             writing,
         )
     }
@@ -122,6 +162,7 @@ impl Session {
         mut reader: Box<dyn FrameReader>,
         writing: impl Future<Output = LinkError>,
         mut fence: oneshot::Receiver<()>,
+        mut wanted: mpsc::Receiver<Wanted>,
     ) -> End {
         let mut writing = pin!(writing);
         let queue = self.queue.clone();
@@ -138,6 +179,7 @@ impl Session {
                 frame = reader.next(), if may_read => self.read(frame),
                 answer = self.requests.answer() => self.send_answer(answer),
                 () = queue.filled() => Ok(()),
+                Some(wanted) = wanted.recv() => self.compare(wanted),
                 () = self.line.written() => Ok(()),
                 () = sleep_until(wake) => Ok(()),
             };
@@ -193,6 +235,9 @@ impl Session {
         match self.line.with(|line, now| line.hear(&frame, now))? {
             Heard::Message(envelope) => self.receive(envelope),
             Heard::Nothing | Heard::Notice(_) => {}
+            Heard::Comparison(answer) => self.hear_compared(answer)?,
+            Heard::Renewal(step_ms) => self.renew(step_ms)?,
+            Heard::Renewed => return Err(End::Broken(Broken::Protocol("it was asked nothing".to_owned()))),
             Heard::Garbage(error) => {
                 let node = &self.node;
                 tracing::warn!(%node, %error, "the node sent a frame that is no message; it is ignored");
@@ -201,12 +246,65 @@ impl Session {
         Ok(())
     }
 
+    /// Takes a lease in shorthand for the whole one.
+    fn renew(&mut self, step_ms: u32) -> Result<(), End> {
+        let lease = self.renewals.lengthen(step_ms).filter(|_| self.renewing.is_none());
+        let Some(lease) = lease else {
+            return Err(End::Broken(Broken::Protocol("it renews what cannot be renewed".to_owned())));
+        };
+        self.renewing = Some(lease.clone());
+        let body = Uplink::request(NodeRequest::Lease(Lease::Update(lease)));
+        self.receive(Envelope { id: MessageId::of_renewal(), timestamp_ms: 0, body });
+        Ok(())
+    }
+
+    /// Begins a comparison, unless one is under way.
+    fn compare(&mut self, wanted: Wanted) -> Result<(), End> {
+        let settled = self.queue.settled();
+        let refusal = if !self.compares {
+            Some(Compared::Unknown)
+        } else if self.comparing.is_some() || (wanted.is_strict && settled.is_none()) {
+            Some(Compared::Busy)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            tell(wanted, refusal);
+            return Ok(());
+        }
+        let (comparing, question) = Comparing::begin(self.known.clone());
+        self.comparing = Some((comparing, Asked { wanted, settled }));
+        Ok(self.line.with(|line, _| line.compare(question))?)
+    }
+
+    fn hear_compared(&mut self, answer: Comparison) -> Result<(), End> {
+        let Some((mut comparing, asked)) = self.comparing.take() else {
+            return Err(End::Broken(Broken::Protocol("it was not asked what it holds".to_owned())));
+        };
+        let next = comparing.hear(answer).map_err(|unfit| Broken::Protocol(unfit.to_string()))?;
+        if asked.wanted.is_strict && (asked.settled.is_none() || self.queue.settled() != asked.settled) {
+            tell(asked.wanted, Compared::Busy);
+            return Ok(());
+        }
+        match next {
+            Next::Ask(question) => {
+                self.comparing = Some((comparing, asked));
+                Ok(self.line.with(|line, _| line.compare(question))?)
+            }
+            Next::End(compared) => {
+                tell(asked.wanted, compared);
+                Ok(())
+            }
+        }
+    }
+
     fn receive(&mut self, Envelope { id, body, .. }: Envelope<Uplink>) {
         match body {
             Uplink::Keepalive => {}
             Uplink::Ack { parent, .. } => {
                 if let Some(change) = self.queue.acknowledge(&parent) {
                     self.acknowledged.add(&change, self.line.now());
+                    self.known.get_mut().take(&change);
                 }
             }
             Uplink::Nack { parent, text, .. } => {
@@ -240,6 +338,13 @@ impl Session {
             NodeReply::Object(_) if to.shape == ReplyShape::Ok => NodeReply::Done,
             reply => reply,
         };
+        let is_renewed = self.is_renewed(&to, &reply);
+        if let NodeReply::Object(object) = &reply {
+            self.renewals.answered(object);
+        }
+        if is_renewed {
+            return Ok(self.line.with(|line, _| line.renewed())?);
+        }
         self.line.with(|line, now| line.say(lane, Downlink::Reply { to, reply }, now))?;
         Ok(())
     }
@@ -262,6 +367,17 @@ impl Session {
         }
     }
 
+    /// Tells whether an answer says no more than that the lease is as it was to be.
+    fn is_renewed(&mut self, to: &ReplyTo, reply: &NodeReply) -> bool {
+        if to.parent != MessageId::of_renewal() {
+            return false;
+        }
+        match (self.renewing.take(), reply) {
+            (Some(asked), NodeReply::Object(answer)) => Renewals::is_as_asked(&asked, answer),
+            _ => false,
+        }
+    }
+
     /// Tells whether a link is left that may take it.
     fn say_goodbye(&self, end: &End) -> bool {
         let has_last_words = matches!(end, End::Fenced | End::Broken(Broken::Protocol(_)));
@@ -269,5 +385,12 @@ impl Session {
             self.line.with(|line, _| line.say_goodbye(&end.to_string()));
         }
         has_last_words
+    }
+}
+
+/// Whoever wanted it may be gone.
+fn tell(wanted: Wanted, compared: Compared) {
+    if wanted.reply.send(compared).is_err() {
+        tracing::debug!("nobody waits any longer for what a node holds");
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use protocol::cloud::SendRefused;
 use protocol::{NodeName, ObjectChange};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::compare::Wanted;
 use crate::queue::{Queue, Total};
 
 /// A node's session. Dropping it ends the session: its task finds the fence down before anything
@@ -14,6 +15,8 @@ use crate::queue::{Queue, Total};
 pub(crate) struct Entry {
     pub(crate) connection: u64,
     pub(crate) queue: Queue,
+    /// How the session is asked to compare.
+    pub(crate) comparing: mpsc::Sender<Wanted>,
     pub(crate) _fence: oneshot::Sender<()>,
 }
 
@@ -47,6 +50,12 @@ impl Sessions {
 
     pub(crate) fn has(&self, node: &NodeName) -> bool {
         self.entries.contains_key(node)
+    }
+
+    /// Returns how the node's session is asked to compare, if it is this one.
+    pub(crate) fn comparing(&self, node: &NodeName, session: u64) -> Option<mpsc::Sender<Wanted>> {
+        let entry = self.entries.get(node).filter(|entry| entry.connection == session)?;
+        Some(entry.comparing.clone())
     }
 
     /// Makes this the node's session and ends an older one.

@@ -2,9 +2,11 @@
 //! links.
 
 mod acknowledged;
+mod compare;
 mod fencing;
 mod limits;
 mod priority;
+mod renewals;
 mod world;
 
 use std::rc::Rc;

@@ -108,10 +108,7 @@ impl EdgeController {
     pub(crate) fn carry_out(&mut self, effects: Vec<Effect>, cx: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                Effect::Send { node, change } if self.sessions.takes_changes(&node) => {
-                    self.outbox.push(&node, change);
-                }
-                Effect::Send { .. } => {}
+                Effect::Send { node, change } => self.send(node, change, cx),
                 Effect::Fetch(key) => self.fetch(key, cx),
                 Effect::ListPods(node) => self.list_pods(node, cx),
                 Effect::Settle(node) => self.settle(node, cx),
@@ -119,6 +116,24 @@ impl EdgeController {
             }
         }
         self.deliver(cx);
+    }
+
+    /// Lets a connected node know of a change. One for which too much waits loses its session: what it
+    /// misses is settled when it connects.
+    fn send(&mut self, node: NodeName, change: ObjectChange, cx: &mut Context<Self>) {
+        if !self.sessions.takes_changes(&node) {
+            return;
+        }
+        self.sessions.count_change(&node);
+        if self.outbox.push(&node, change).is_ok() {
+            return;
+        }
+        tracing::warn!(%node, "too much waits for the node, and its session ends");
+        self.outbox.clear(&node);
+        if let Some(session) = self.sessions.number(&node) {
+            self.sessions.end(&node, session);
+        }
+        self.end_session(node, cx);
     }
 
     /// Tells a connected node the difference, once for each session, when all of it is known.
@@ -130,7 +145,23 @@ impl EdgeController {
         self.tell_settled(&node, held.as_deref(), cx);
         let effects = self.desired.settle(&node, held.as_deref());
         tracing::debug!(%node, held = ?held.map(|held| held.len()), changes = effects.len(), "settled a node");
-        self.carry_out(effects, cx);
+        self.tell_difference(&node, effects, cx);
+    }
+
+    /// Lets a node know of all in which it differs. These are the objects as they are known here, so that
+    /// they cost nothing more while they wait, however many they are.
+    pub(crate) fn tell_difference(&mut self, node: &NodeName, effects: Vec<Effect>, cx: &mut Context<Self>) {
+        let mut others = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Send { node: to, change } if to == *node => {
+                    self.sessions.count_change(node);
+                    self.outbox.push_known(node, change);
+                }
+                other => others.push(other),
+            }
+        }
+        self.carry_out(others, cx);
     }
 
     /// Tells whoever wants to know what the node held before it is sent anything.

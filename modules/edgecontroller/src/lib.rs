@@ -6,6 +6,7 @@
 //! Upstream it serves the requests of nodes against the Kubernetes API, as far as a node may ask.
 
 mod api;
+mod compare;
 mod config;
 mod desired;
 mod down;
@@ -23,11 +24,12 @@ mod watch;
 
 use beehive::{BuildError, Context, Defer, Failure, Group, Handler, Module, ModuleName, Responder, Wiring};
 use protocol::cloud::{
-    EndSession, NodeArrived, NodeConnected, NodeDisconnected, NodeSettled, SendToNode, ServeNode,
+    CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected, NodeSettled, SendToNode, ServeNode,
 };
 use protocol::{ApiStatus, NodeReply, ResourceType, group};
 
 use crate::api::Api;
+use crate::compare::{CompareDue, Found};
 pub use crate::config::EdgeControllerConfig;
 use crate::desired::{Desired, Effect};
 use crate::lanes::{Admission, Lanes};
@@ -45,6 +47,8 @@ pub struct EdgeController {
     sessions: Sessions,
     outbox: Outbox,
     lanes: Lanes<Job>,
+    /// How many objects nodes were told again that they had acknowledged and did not hold.
+    healed: u64,
     /// The types whose watch was started.
     watched: Vec<ResourceType>,
 }
@@ -59,12 +63,13 @@ impl Module for EdgeController {
     fn build(config: EdgeControllerConfig, client: kube::Client) -> Result<Self, BuildError> {
         Ok(Self {
             api: Api::new(client, config.requests_at_once),
-            config,
             desired: Desired::default(),
             sessions: Sessions::default(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(config.node_queue_bytes()),
             lanes: Lanes::default(),
+            healed: 0,
             watched: Vec::new(),
+            config,
         })
     }
 
@@ -76,9 +81,10 @@ impl Module for EdgeController {
             .handles::<NodeDisconnected>()
             .handles::<Watched>();
         wiring.handles::<Fetched>().handles::<PodsListed>().handles::<Checked>().handles::<Again>();
+        wiring.handles::<CompareDue>().handles::<Found>();
         wiring.handles::<Delivered>().handles::<GoOn>().handles::<NotEnded>().handles::<Served>();
         wiring.asks::<SendToNode>(group::CLOUDHUB).may_ask::<EndSession>(group::CLOUDHUB);
-        wiring.publishes::<NodeSettled>();
+        wiring.may_ask::<CompareNode>(group::CLOUDHUB).publishes::<NodeSettled>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
@@ -115,9 +121,13 @@ impl Handler<NodeArrived> for EdgeController {
 impl Handler<NodeConnected> for EdgeController {
     async fn handle(&mut self, connected: NodeConnected, cx: &mut Context<Self>) -> Result<(), Failure> {
         let NodeConnected { node, session, held } = connected;
+        let is_comparable = held.is_some();
         if self.sessions.begin(node.clone(), session, held) {
             self.outbox.clear(&node);
-            self.settle(node, cx);
+            self.settle(node.clone(), cx);
+            if is_comparable {
+                self.compare_later(node, session, cx);
+            }
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use protocol::{NodeName, ObjectChange, ObjectKey};
 
 /// How many changes are handed over at once.
 const BATCH: usize = 64;
+/// What a change costs beside its object.
+const CHANGE_BYTES: usize = 256;
 
 /// Changes of one node, handed over together.
 #[derive(Debug)]
@@ -16,31 +18,86 @@ pub(crate) struct Parcel {
     pub(crate) changes: Vec<ObjectChange>,
 }
 
+/// More bytes wait for a node than may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+#[derive(Debug)]
+struct Waiting {
+    change: ObjectChange,
+    /// What it counts for.
+    bytes: usize,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     order: VecDeque<ObjectKey>,
-    changes: BTreeMap<ObjectKey, ObjectChange>,
+    changes: BTreeMap<ObjectKey, Waiting>,
+    bytes: usize,
+}
+
+impl Queue {
+    fn insert(&mut self, change: ObjectChange, bytes: usize) {
+        let key = change.key.clone();
+        let replaced = self.changes.insert(key.clone(), Waiting { change, bytes });
+        self.bytes += bytes;
+        match replaced {
+            Some(older) => self.bytes -= older.bytes,
+            None => self.order.push_back(key),
+        }
+    }
+
+    fn take(&mut self, key: &ObjectKey) -> Option<ObjectChange> {
+        let Waiting { change, bytes } = self.changes.remove(key)?;
+        self.bytes -= bytes;
+        Some(change)
+    }
 }
 
 /// The changes that wait, by node: of each object only its newest, in the place of its oldest.
 ///
 /// One parcel is under way at a time, and nodes take turns.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
+    /// The bytes that may wait for each node.
+    bytes_max: usize,
     queues: BTreeMap<NodeName, Queue>,
     turns: VecDeque<NodeName>,
-    under_way: bool,
+    /// Whose parcel is under way.
+    under_way: Option<NodeName>,
 }
 
 impl Outbox {
-    pub(crate) fn push(&mut self, node: &NodeName, change: ObjectChange) {
+    /// Makes an empty outbox, in which so many bytes may wait for each node.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, queues: BTreeMap::new(), turns: VecDeque::new(), under_way: None }
+    }
+
+    /// Takes a change, or says that too much waits for its node.
+    pub(crate) fn push(&mut self, node: &NodeName, change: ObjectChange) -> Result<(), Full> {
+        let bytes = change.object.raw().len() + CHANGE_BYTES;
+        let queue = self.queue(node);
+        queue.insert(change, bytes);
+        let waiting = queue.bytes;
+        if waiting > self.bytes_max { Err(Full) } else { Ok(()) }
+    }
+
+    /// Takes a change whose object costs nothing here, since it is kept elsewhere.
+    pub(crate) fn push_known(&mut self, node: &NodeName, change: ObjectChange) {
+        self.queue(node).insert(change, 0);
+    }
+
+    fn queue(&mut self, node: &NodeName) -> &mut Queue {
         let queue = self.queues.entry(node.clone()).or_default();
         if queue.order.is_empty() {
             self.turns.push_back(node.clone());
         }
-        if queue.changes.insert(change.key.clone(), change.clone()).is_none() {
-            queue.order.push_back(change.key);
-        }
+        queue
+    }
+
+    /// Tells whether anything is on its way to the cloud hub for a node.
+    pub(crate) fn has(&self, node: &NodeName) -> bool {
+        self.queues.contains_key(node) || self.under_way.as_ref() == Some(node)
     }
 
     /// Drops what waits for a node.
@@ -52,19 +109,19 @@ impl Outbox {
     /// Takes the next parcel, unless one is under way. `session` tells a node's session; what waits
     /// for a node without one is dropped.
     pub(crate) fn take(&mut self, session: impl Fn(&NodeName) -> Option<u64>) -> Option<Parcel> {
-        if self.under_way {
+        if self.under_way.is_some() {
             return None;
         }
         while let Some(node) = self.turns.pop_front() {
             let Some(mut queue) = self.queues.remove(&node) else { continue };
             let Some(session) = session(&node) else { continue };
             let keys: Vec<ObjectKey> = queue.order.drain(..BATCH.min(queue.order.len())).collect();
-            let changes = keys.iter().filter_map(|key| queue.changes.remove(key)).collect();
+            let changes = keys.iter().filter_map(|key| queue.take(key)).collect();
             if !queue.order.is_empty() {
                 self.queues.insert(node.clone(), queue);
                 self.turns.push_back(node.clone());
             }
-            self.under_way = true;
+            self.under_way = Some(node.clone());
             return Some(Parcel { node, session, changes });
         }
         None
@@ -72,20 +129,18 @@ impl Outbox {
 
     /// Notes that no parcel is under way any more.
     pub(crate) fn arrived(&mut self) {
-        self.under_way = false;
+        self.under_way = None;
     }
 
-    /// Takes back what could not be handed over. It goes first, but gives way to what is newer.
+    /// Takes back what could not be handed over. It goes first, but gives way to what is newer, and does
+    /// not count: there is one parcel of it.
     /// The parcel stays under way until [`Outbox::arrived`].
     pub(crate) fn put_back(&mut self, node: &NodeName, changes: Vec<ObjectChange>) {
-        let queue = self.queues.entry(node.clone()).or_default();
-        if queue.order.is_empty() {
-            self.turns.push_back(node.clone());
-        }
+        let queue = self.queue(node);
         for change in changes.into_iter().rev() {
             if !queue.changes.contains_key(&change.key) {
                 queue.order.push_front(change.key.clone());
-                queue.changes.insert(change.key.clone(), change);
+                queue.changes.insert(change.key.clone(), Waiting { change, bytes: 0 });
             }
         }
     }
@@ -114,13 +169,13 @@ mod tests {
 
     #[test]
     fn of_each_object_the_newest_change_travels() {
-        let (mut outbox, n) = (Outbox::default(), node("n"));
-        outbox.push(&n, change(ChangeKind::Insert, "a"));
-        outbox.push(&n, change(ChangeKind::Insert, "b"));
-        outbox.push(&n, change(ChangeKind::Delete, "a"));
+        let (mut outbox, n) = (Outbox::new(1 << 20), node("n"));
+        outbox.push(&n, change(ChangeKind::Insert, "a")).expect("room");
+        outbox.push(&n, change(ChangeKind::Insert, "b")).expect("room");
+        outbox.push(&n, change(ChangeKind::Delete, "a")).expect("room");
         let parcel = outbox.take(|_| Some(1));
         assert_eq!(contents(parcel.as_ref()), ["Delete a", "Insert b"]);
-        outbox.push(&n, change(ChangeKind::Insert, "c"));
+        outbox.push(&n, change(ChangeKind::Insert, "c")).expect("room");
         assert!(outbox.take(|_| Some(1)).is_none(), "one is under way");
         outbox.arrived();
         assert_eq!(contents(outbox.take(|_| Some(1)).as_ref()), ["Insert c"]);
@@ -128,11 +183,11 @@ mod tests {
 
     #[test]
     fn nodes_take_turns() {
-        let (mut outbox, n, m) = (Outbox::default(), node("n"), node("m"));
+        let (mut outbox, n, m) = (Outbox::new(1 << 20), node("n"), node("m"));
         for index in 0..=BATCH {
-            outbox.push(&n, change(ChangeKind::Insert, &format!("p{index}")));
+            outbox.push(&n, change(ChangeKind::Insert, &format!("p{index}"))).expect("room");
         }
-        outbox.push(&m, change(ChangeKind::Insert, "q"));
+        outbox.push(&m, change(ChangeKind::Insert, "q")).expect("room");
         let turns: Vec<(String, usize)> = std::iter::from_fn(|| {
             outbox.arrived();
             outbox.take(|_| Some(1)).map(|parcel| (parcel.node.to_string(), parcel.changes.len()))
@@ -143,12 +198,12 @@ mod tests {
 
     #[test]
     fn what_was_not_handed_over_goes_first_unless_it_is_outdated() {
-        let (mut outbox, n) = (Outbox::default(), node("n"));
-        outbox.push(&n, change(ChangeKind::Insert, "a"));
-        outbox.push(&n, change(ChangeKind::Insert, "b"));
+        let (mut outbox, n) = (Outbox::new(1 << 20), node("n"));
+        outbox.push(&n, change(ChangeKind::Insert, "a")).expect("room");
+        outbox.push(&n, change(ChangeKind::Insert, "b")).expect("room");
         let parcel = outbox.take(|_| Some(1)).expect("a parcel");
-        outbox.push(&n, change(ChangeKind::Delete, "b"));
-        outbox.push(&n, change(ChangeKind::Insert, "c"));
+        outbox.push(&n, change(ChangeKind::Delete, "b")).expect("room");
+        outbox.push(&n, change(ChangeKind::Insert, "c")).expect("room");
         outbox.put_back(&n, parcel.changes);
         assert!(outbox.take(|_| Some(1)).is_none(), "there is a pause first");
         outbox.arrived();
@@ -157,12 +212,29 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_for_a_node_without_session() {
-        let (mut outbox, n) = (Outbox::default(), node("n"));
-        outbox.push(&n, change(ChangeKind::Insert, "a"));
+        let (mut outbox, n) = (Outbox::new(1 << 20), node("n"));
+        outbox.push(&n, change(ChangeKind::Insert, "a")).expect("room");
         assert!(outbox.take(|_| None).is_none());
         assert!(outbox.take(|_| Some(1)).is_none());
-        outbox.push(&n, change(ChangeKind::Insert, "a"));
+        outbox.push(&n, change(ChangeKind::Insert, "a")).expect("room");
         outbox.clear(&n);
         assert!(outbox.take(|_| Some(1)).is_none());
+    }
+
+    #[test]
+    fn what_waits_for_a_node_is_bounded_in_bytes_but_for_what_is_kept_anyway() {
+        let (n, m) = (node("n"), node("m"));
+        let mut outbox = Outbox::new(2 * (CHANGE_BYTES + 100));
+        for name in ["a", "b", "a", "b", "a"] {
+            outbox.push(&n, change(ChangeKind::Update, name)).expect("only the newest counts");
+        }
+        for index in 0..100 {
+            outbox.push_known(&m, change(ChangeKind::Insert, &format!("p{index}")));
+        }
+        outbox.push(&m, change(ChangeKind::Insert, "q")).expect("only what is more than known counts");
+        assert_eq!(outbox.push(&n, change(ChangeKind::Update, "c")), Err(Full));
+        outbox.clear(&n);
+        assert!(!outbox.has(&n) && outbox.has(&m));
+        outbox.push(&n, change(ChangeKind::Update, "c")).expect("room again");
     }
 }

@@ -11,6 +11,8 @@ struct Session {
     number: u64,
     /// What the node holds, until it was compared with what it must know.
     unsettled: Option<Option<Vec<Held>>>,
+    /// How many changes were for the node since the session began.
+    changes: u64,
 }
 
 /// What is done for one session, and whether it may still be done.
@@ -42,7 +44,7 @@ impl Sessions {
         if self.epoch(&node, number).is_over() {
             return false;
         }
-        self.sessions.insert(node, Session { number, unsettled: Some(held) });
+        self.sessions.insert(node, Session { number, unsettled: Some(held), changes: 0 });
         true
     }
 
@@ -80,6 +82,19 @@ impl Sessions {
     /// difference first, which contains all that changed until then.
     pub(crate) fn takes_changes(&self, node: &NodeName) -> bool {
         self.sessions.get(node).is_some_and(|session| !matches!(session.unsettled, Some(Some(_))))
+    }
+
+    /// Counts a change for the node.
+    pub(crate) fn count_change(&mut self, node: &NodeName) {
+        if let Some(session) = self.sessions.get_mut(node) {
+            session.changes += 1;
+        }
+    }
+
+    /// Returns how many changes were for the node in this session, if it was told the difference.
+    pub(crate) fn settled_changes(&self, node: &NodeName, number: u64) -> Option<u64> {
+        let session = self.sessions.get(node).filter(|session| session.number == number)?;
+        session.unsettled.is_none().then_some(session.changes)
     }
 
     /// Takes what the node holds, once.

@@ -81,6 +81,11 @@ impl EdgeController {
     /// the node holds.
     pub(crate) fn recover(&mut self, node: NodeName, cx: &mut Context<Self>) {
         tracing::info!(%node, "a session goes on from before the edge controller started; ending it");
+        self.end_session(node, cx);
+    }
+
+    /// Has the cloud hub end the node's session.
+    pub(crate) fn end_session(&mut self, node: NodeName, cx: &mut Context<Self>) {
         let (bus, me) = (cx.bus().clone(), cx.me());
         cx.spawn(async move {
             let ended = bus.to(group::CLOUDHUB).ask(EndSession { node: node.clone() }).within(END).await;

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use beehive::{Bus, Me, Message};
 use futures::future::join;
-use protocol::edge::{LinkDown, LinkUp, ListHeld};
-use protocol::{Held, NodeName, group};
+use protocol::edge::{LinkDown, LinkUp};
+use protocol::{Inventory, NodeName};
 use tokio::time::{Instant, timeout};
 use wire::Codec;
 use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
 use wire::link::{DialTo, Dialed, Dialer, Link, LinkError};
 
 use crate::config::EdgeHubConfig;
+use crate::inventory;
 use crate::outbox::Outbox;
 use crate::pending::{Asked, Asks};
 use crate::session::{Session, Settings};
@@ -20,8 +21,6 @@ use crate::{EdgeHub, Ended, Established};
 
 /// The largest frame that an edge accepts.
 pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
-/// The longest time that the store may take to say what it holds.
-const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time as it was when the hub began to dial, from which its task tells the time.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +47,8 @@ pub(crate) struct Connection {
     pub(crate) config: EdgeHubConfig,
     pub(crate) outbox: Outbox,
     pub(crate) node: NodeName,
+    /// Whether the cloud wants a list of what the node holds.
+    pub(crate) lists: bool,
 }
 
 impl Connection {
@@ -63,18 +64,49 @@ impl Connection {
             frame_bytes_max: FRAME_BYTES_MAX,
         };
         let server = to.server.clone();
-        let (lasted, unreached) = match connect(&*self.dialer, to, &self.bus, self.instance).await {
+        let ended = match self.connect(to).await {
             Ok((dialed, features)) => {
                 tracing::info!(server, codec = ?dialed.codec, "connected to the cloud");
-                (self.run(dialed, features, asks, asked).await, false)
+                let lists = dialed.codec == Codec::Native && !features.has(Features::DIGESTS);
+                Ended { lasted: self.run(dialed, features, asks, asked).await, unreached: false, lists }
             }
             Err(error) => {
                 tracing::warn!(server, %error, "the cloud was not reached");
-                (Duration::ZERO, matches!(error, LinkError::Transport(_)))
+                let unreached = matches!(error, LinkError::Transport(_));
+                Ended { lasted: Duration::ZERO, unreached, lists: self.lists }
             }
         };
-        if let Err(error) = self.me.send(Ended { lasted, unreached }).await {
+        if let Err(error) = self.me.send(ended).await {
             tracing::debug!(%error, "the hub stops");
+        }
+    }
+
+    /// Dials, and on the native codec exchanges hello and welcome. A cloud of which it shows only then
+    /// that it knows no digests is told a list in a second attempt.
+    async fn connect(&self, to: DialTo) -> Result<(Dialed, Features), LinkError> {
+        let (dialed, features) = self.attempt(to.clone(), self.lists).await?;
+        if dialed.codec == Codec::KubeEdge || self.lists || features.has(Features::DIGESTS) {
+            return Ok((dialed, features));
+        }
+        drop(dialed);
+        tracing::debug!("the cloud is older than digests and is told a list");
+        self.attempt(to, true).await
+    }
+
+    async fn attempt(&self, to: DialTo, lists: bool) -> Result<(Dialed, Features), LinkError> {
+        let limit = to.handshake_timeout;
+        let node = to.node.clone();
+        let mut dialed = match timeout(limit, self.dialer.dial(to)).await {
+            Ok(dialed) => dialed?,
+            Err(_) => return Err(LinkError::HandshakeTimeout(limit)),
+        };
+        if dialed.codec == Codec::KubeEdge {
+            return Ok((dialed, Features::default()));
+        }
+        let hello = hello(&node, self.instance, inventory::held(&self.bus).await, lists);
+        match timeout(limit, greet(&mut dialed.link, hello)).await {
+            Ok(features) => Ok((dialed, features?)),
+            Err(_) => Err(LinkError::HandshakeTimeout(limit)),
         }
     }
 
@@ -109,52 +141,19 @@ impl Connection {
     }
 }
 
-/// Dials, and on the native codec exchanges hello and welcome.
-async fn connect(
-    dialer: &dyn Dialer,
-    to: DialTo,
-    bus: &Bus,
-    instance: [u8; 16],
-) -> Result<(Dialed, Features), LinkError> {
-    let limit = to.handshake_timeout;
-    let node = to.node.clone();
-    let mut dialed = match timeout(limit, dialer.dial(to)).await {
-        Ok(dialed) => dialed?,
-        Err(_) => return Err(LinkError::HandshakeTimeout(limit)),
-    };
-    if dialed.codec == Codec::KubeEdge {
-        return Ok((dialed, Features::default()));
-    }
-    let held = held(bus).await;
-    match timeout(limit, greet(&mut dialed.link, node, instance, held)).await {
-        Ok(features) => Ok((dialed, features?)),
-        Err(_) => Err(LinkError::HandshakeTimeout(limit)),
+fn hello(node: &NodeName, instance: [u8; 16], held: Option<Inventory>, lists: bool) -> Hello {
+    Hello {
+        version: NATIVE_VERSION,
+        node: node.to_string(),
+        instance,
+        digest: held.as_ref().map(Inventory::digest),
+        held: held.filter(|_| lists).map(|held| held.list()),
+        features: Features::ALL,
     }
 }
 
-/// Without an inventory the cloud sends all that concerns the node: more than needed, never less.
-async fn held(bus: &Bus) -> Option<Vec<Held>> {
-    match bus.to(group::META).ask(ListHeld).within(LIST_TIMEOUT).await {
-        Ok(Ok(held)) => Some(held),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "what the node holds is not known; the cloud will send everything");
-            None
-        }
-        Err(error) => {
-            tracing::warn!(%error, "what the node holds is not known; the cloud will send everything");
-            None
-        }
-    }
-}
-
-async fn greet(
-    link: &mut Link,
-    node: NodeName,
-    instance: [u8; 16],
-    held: Option<Vec<Held>>,
-) -> Result<Features, LinkError> {
-    let features = Features::ALL;
-    let hello = Hello { version: NATIVE_VERSION, node: node.to_string(), instance, held, features };
+async fn greet(link: &mut Link, hello: Hello) -> Result<Features, LinkError> {
+    let features = hello.features;
     if let Some(frame) = Codec::Native.encode_edge(EdgeFrame::Hello(hello)) {
         link.writer.send(frame).await?;
     }

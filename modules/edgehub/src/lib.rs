@@ -8,6 +8,7 @@
 mod backoff;
 mod config;
 mod connect;
+mod inventory;
 mod outbox;
 mod pending;
 mod ports;
@@ -63,6 +64,8 @@ struct Ended {
     lasted: Duration,
     /// Whether nobody answered the dial.
     unreached: bool,
+    /// Whether the cloud wants a list of what the node holds.
+    lists: bool,
 }
 
 /// The edge hub.
@@ -75,6 +78,8 @@ pub struct EdgeHub {
     outbox: Outbox,
     asks: Option<Asks>,
     ended: Option<oneshot::Receiver<()>>,
+    /// Whether the cloud, when it was last met, wanted a list of what the node holds.
+    lists: bool,
 }
 
 impl Module for EdgeHub {
@@ -87,7 +92,7 @@ impl Module for EdgeHub {
     fn build(config: EdgeHubConfig, ports: Ports) -> Result<Self, BuildError> {
         let backoff = Backoff::new(RECONNECT.0);
         let outbox = Outbox::new(ports.store.clone());
-        Ok(Self { config, ports, backoff, instance: [0; 16], outbox, asks: None, ended: None })
+        Ok(Self { config, ports, backoff, instance: [0; 16], outbox, asks: None, ended: None, lists: false })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
@@ -133,6 +138,7 @@ impl EdgeHub {
             config: self.config.clone(),
             outbox: self.outbox.clone(),
             node,
+            lists: self.lists,
         };
         cx.spawn(async move {
             connection.serve(asks, asked).await;
@@ -158,6 +164,7 @@ impl Handler<Established> for EdgeHub {
 impl Handler<Ended> for EdgeHub {
     async fn handle(&mut self, ended: Ended, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.asks = None;
+        self.lists = ended.lists;
         if ended.lasted >= GOOD_SESSION {
             self.backoff.reset();
         }

@@ -9,18 +9,19 @@ use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::edge::{CloudError, KeepChange};
-use protocol::{NodeRequest, ObjectChange, ObjectKey, group};
+use protocol::{Lease, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, group};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use wire::codec::Features;
+use wire::codec::{Comparison, Features};
 use wire::link::{Frame, FrameReader, FrameWriter, LinkError};
 use wire::session::{
-    Broken, Conversation, ConversationSettings, EdgeEnd, Heard, Intake, KeepaliveLimits, Lane, LaneLimits,
-    Stuck, TokenBucket,
+    Beats, Broken, Conversation, ConversationSettings, EdgeEnd, Heard, Intake, KeepaliveLimits, Lane,
+    LaneLimits, Renewals, Stuck, TokenBucket,
 };
 use wire::{AckRoute, Codec, Downlink, Envelope, Line, MessageId, ResourcePath, Uplink};
 
 use crate::connect::FRAME_BYTES_MAX;
+use crate::inventory;
 use crate::outbox::Outbox;
 use crate::pending::{Ask, Asked, Pending};
 
@@ -34,9 +35,10 @@ const KEEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests that may wait for an answer, and how long.
 const PENDING_MAX: usize = 512;
 const PENDING_PATIENCE: Duration = Duration::from_secs(60);
-/// How often both ends of the native codec say that they are alive, and the longest silence.
-const PING_INTERVAL: Duration = Duration::from_secs(3);
-const SILENCE_MAX: Duration = Duration::from_secs(9);
+/// After which silence an end of the native codec asks whether the other is alive, and the longest silence.
+/// A lease is renewed each ten seconds, and there is one question between two renewals.
+const PING_INTERVAL: Duration = Duration::from_millis(5200);
+const SILENCE_MAX: Duration = Duration::from_millis(9800);
 /// The time that saying goodbye may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -57,8 +59,14 @@ pub(crate) struct Settings {
 impl Settings {
     fn conversation(&self) -> ConversationSettings {
         let keepalive = match self.codec {
-            Codec::Native => KeepaliveLimits { interval: PING_INTERVAL, silence_max: SILENCE_MAX },
-            Codec::KubeEdge => KeepaliveLimits { interval: self.heartbeat, silence_max: Duration::MAX },
+            Codec::Native => KeepaliveLimits {
+                beats: Beats::WhenSilent,
+                interval: PING_INTERVAL,
+                silence_max: SILENCE_MAX,
+            },
+            Codec::KubeEdge => {
+                KeepaliveLimits { beats: Beats::Always, interval: self.heartbeat, silence_max: Duration::MAX }
+            }
         };
         ConversationSettings {
             codec: self.codec,
@@ -96,6 +104,9 @@ struct Receipt {
     route: AckRoute,
 }
 
+/// An answer about what the node holds, which the store is asked for.
+type Comparing = LocalBoxFuture<'static, Option<Comparison>>;
+
 type Keeping = LocalBoxFuture<'static, (ObjectKey, Result<(), String>)>;
 
 pub(crate) struct Session {
@@ -109,6 +120,13 @@ pub(crate) struct Session {
     confirms: bool,
     intake: Intake<ObjectKey, ObjectChange, Receipt>,
     keeping: FuturesUnordered<Keeping>,
+    /// One at most.
+    comparing: FuturesUnordered<Comparing>,
+    /// Whether leases are renewed in shorthand.
+    shortens: bool,
+    renewals: Renewals,
+    /// The lease that is being renewed in shorthand.
+    renewing: Option<Object>,
 }
 
 impl Session {
@@ -131,6 +149,10 @@ impl Session {
             confirms: settings.features.has(Features::CONFIRMS),
             intake: Intake::new(CHANGES_MAX, KEEPING_MAX),
             keeping: FuturesUnordered::new(),
+            comparing: FuturesUnordered::new(),
+            shortens: settings.features.has(Features::SHORT),
+            renewals: Renewals::default(),
+            renewing: None,
         };
         (session, writing)
     }
@@ -157,6 +179,7 @@ impl Session {
                 ask = asked.urgent.recv() => self.send_request(ask),
                 frame = reader.next() => self.read(frame),
                 Some((key, kept)) = self.keeping.next(), if !self.keeping.is_empty() => self.kept(&key, kept),
+                Some(answer) = self.comparing.next(), if !self.comparing.is_empty() => self.say_compared(answer),
                 ask = asked.others.recv(), if may_ask => self.send_paced(ask),
                 kept = next_kept(&outbox, self.line.now(), self.confirms), if may_ask => self.send_kept(kept),
                 () = self.line.written() => Ok(()),
@@ -212,11 +235,28 @@ impl Session {
                 tracing::info!(text, "the cloud says");
                 Ok(())
             }
+            Heard::Comparison(asked) => self.compare(asked),
+            Heard::Renewed => self.renewed(),
+            Heard::Renewal(_) => Err(End::Broken(Broken::Protocol("it renews a lease".to_owned()))),
             Heard::Garbage(error) => {
                 tracing::warn!(%error, "the cloud sent a frame that is no message; it is ignored");
                 Ok(())
             }
         }
+    }
+
+    fn compare(&mut self, asked: Comparison) -> Result<(), End> {
+        if !self.comparing.is_empty() {
+            let problem = "it asks a second question before the first is answered".to_owned();
+            return Err(End::Broken(Broken::Protocol(problem)));
+        }
+        self.comparing.push(Box::pin(inventory::answer(self.bus.clone(), asked)));
+        Ok(())
+    }
+
+    fn say_compared(&mut self, answer: Option<Comparison>) -> Result<(), End> {
+        let Some(answer) = answer else { return Ok(()) };
+        Ok(self.line.with(|line, _| line.compare(answer))?)
     }
 
     fn receive(&mut self, envelope: Envelope<Downlink>) -> Result<(), End> {
@@ -230,6 +270,12 @@ impl Session {
                 pushed.map_err(|overflow| End::Broken(Broken::Protocol(overflow.to_string())))
             }
             Downlink::Reply { to, reply } => {
+                if to.parent == MessageId::of_renewal() {
+                    self.renewing = None;
+                }
+                if let (true, NodeReply::Object(object)) = (self.shortens, &reply) {
+                    self.renewals.answered(object);
+                }
                 let is_kept = self.outbox.answer(&to.parent, &reply, self.line.now());
                 if !is_kept && !self.pending.answer(&to.parent, reply) {
                     tracing::debug!(path = %to.path, "an answer came that nobody waits for");
@@ -285,8 +331,37 @@ impl Session {
         if responder.is_closed() {
             return Ok(());
         }
-        let id = self.say(Lane::of_request(&request), Uplink::request(request))?;
+        let id = match self.shorten(&request) {
+            Some((step_ms, lease)) => {
+                self.line.with(|line, _| line.renew(step_ms))?;
+                self.renewing = Some(lease);
+                MessageId::of_renewal()
+            }
+            None => self.say(Lane::of_request(&request), Uplink::request(request))?,
+        };
         self.pending.insert(id, responder, self.line.now());
+        Ok(())
+    }
+
+    /// Returns how a lease is renewed in shorthand, and what the cloud makes of that. There is one such
+    /// renewal at a time.
+    fn shorten(&self, request: &NodeRequest) -> Option<(u32, Object)> {
+        let NodeRequest::Lease(Lease::Update(lease)) = request else { return None };
+        if !self.shortens || self.renewing.is_some() {
+            return None;
+        }
+        let step_ms = self.renewals.shorten(lease)?;
+        Some((step_ms, self.renewals.lengthen(step_ms)?))
+    }
+
+    fn renewed(&mut self) -> Result<(), End> {
+        let Some(lease) = self.renewing.take() else {
+            return Err(End::Broken(Broken::Protocol("nothing is being renewed".to_owned())));
+        };
+        self.renewals.answered(&lease);
+        if !self.pending.answer(&MessageId::of_renewal(), NodeReply::Object(lease)) {
+            tracing::debug!("a lease was renewed too late");
+        }
         Ok(())
     }
 

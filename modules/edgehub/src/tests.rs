@@ -11,18 +11,20 @@ use beehive::probe::ProbeBuilder;
 use beehive::{Probe, Responder};
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld, MetaError};
 use protocol::{
-    ChangeKind, Held, Lease, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ObjectName,
+    ChangeKind, Held, Inventory, Lease, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ObjectName,
     ResourceType, group,
 };
 use store::MemoryStore;
 use tokio::time::Instant;
-use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
+use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION, Part};
 use wire::link::{DialTo, Dialed, Dialer, Frame, Incoming, Link, LinkError, ListenOn, Listener, TlsFiles};
 use wire::{Codec, Downlink, Envelope, MemoryNetwork, MessageId, ReplyShape, ReplyTo, ResourcePath, Uplink};
 
 use super::*;
 
+mod inventory;
 mod outbox;
+mod renewals;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -63,7 +65,7 @@ impl Cloud {
     async fn accept(&mut self) -> Peer {
         let accepted = self.incoming.accept().await.expect("it listens");
         assert_eq!(accepted.claimed, "probe");
-        Peer { link: accepted.link, codec: accepted.codec, sent: 0 }
+        Peer { link: accepted.link, codec: accepted.codec, sent: 0, parts: Vec::new() }
     }
 
     /// Accepts and welcomes a native edge; returns what it said of itself too.
@@ -84,6 +86,7 @@ struct Peer {
     link: Link,
     codec: Codec,
     sent: u32,
+    parts: Vec<u8>,
 }
 
 impl Peer {
@@ -116,6 +119,13 @@ impl Peer {
             let frame = self.link.reader.next().await.expect("the link is up");
             match self.codec.decode_edge(&frame).expect("a frame") {
                 EdgeFrame::Ping(number) => self.answer_ping(number).await,
+                EdgeFrame::Part(Part { is_last, bytes, .. }) => {
+                    self.parts.extend_from_slice(&bytes);
+                    if is_last {
+                        let whole = Frame::Binary(std::mem::take(&mut self.parts).into());
+                        return self.codec.decode_edge(&whole).expect("a frame");
+                    }
+                }
                 EdgeFrame::Up(Envelope { body: Uplink::Keepalive, .. }) => {}
                 frame => return frame,
             }
@@ -195,7 +205,8 @@ async fn the_hello_says_what_the_node_holds_and_the_link_is_up_after_the_welcome
     let probe = probe.start().await;
     let mut peer = cloud.accept().await;
     let EdgeFrame::Hello(hello) = peer.hear().await else { panic!("the hello comes first") };
-    assert_eq!((hello.node.as_str(), hello.held), ("probe", Some(vec![held])));
+    let held: Inventory = [held].into_iter().collect();
+    assert_eq!((hello.node.as_str(), hello.digest), ("probe", Some(held.digest())));
     probe.settle().await;
     assert!(probe.published::<LinkUp>().is_empty());
     peer.say(CloudFrame::Welcome {
@@ -217,7 +228,7 @@ async fn a_store_that_fails_leaves_the_inventory_open() {
     let probe = cloud.probe(CodecChoice::Native);
     let probe = probe.serve::<ListHeld>(group::META, |_| Err(MetaError("broken".to_owned())));
     let _probe = probe.start().await;
-    assert_eq!(cloud.welcome().await.1.held, None);
+    assert_eq!(cloud.welcome().await.1.digest, None);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -80,6 +80,22 @@ impl Holdings {
         self.holdings.get(key).is_some_and(|held| held.readable)
     }
 
+    /// Tells whether what lies under `key` cannot be relied on.
+    pub(crate) fn is_distrusted(&self, key: &ObjectKey) -> bool {
+        self.holdings.get(key).is_some_and(|held| !held.readable)
+    }
+
+    /// Returns what cannot be relied on, and nothing else.
+    pub(crate) fn distrusted(&self) -> Self {
+        let distrusted = self.holdings.iter().filter(|(_, held)| !held.readable);
+        Self { holdings: distrusted.map(|(key, held)| (key.clone(), held.clone())).collect() }
+    }
+
+    /// Returns what is held here and not in `other`.
+    pub(crate) fn absent_from<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ObjectKey> {
+        self.holdings.keys().filter(|key| !other.holdings.contains_key(key))
+    }
+
     /// Returns the keys of one type, in order.
     pub(crate) fn keys(&self, resource: &ResourceType) -> Vec<ObjectKey> {
         self.holdings.keys().filter(|key| key.resource == *resource).cloned().collect()

@@ -1,5 +1,8 @@
 //! Makes changes durable and published, many at a time and in their order.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use beehive::{Bus, Context, Me, Responder};
 use protocol::edge::{MetaError, ObjectChanged};
 use protocol::{ChangeKind, ObjectChange, ResourceType};
@@ -7,7 +10,7 @@ use store::{Batch, Commit, SharedStore};
 use tokio::sync::mpsc;
 
 use crate::layout::{self, OBJECTS};
-use crate::{MetaManager, NotKept, tokens};
+use crate::{Listing, MetaManager, NotKept, tokens};
 
 /// How many changes may wait for the disk and for the receivers of their publication.
 const WAITING_MAX: usize = 1024;
@@ -21,6 +24,13 @@ struct Kept {
     responder: Option<Done>,
 }
 
+/// What is done in turn.
+enum Step {
+    Finish(Kept),
+    /// All that came before is durable, or was found not to be.
+    Answer(Listing),
+}
+
 /// The way of changes to the disk and onto the bus.
 ///
 /// A commit is begun when the change comes, so that the store makes many durable with one flush,
@@ -30,12 +40,14 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     store: SharedStore,
-    queue: Option<mpsc::Sender<Kept>>,
+    queue: Option<mpsc::Sender<Step>>,
+    /// Changes of which is not known yet whether they are durable.
+    pending: Rc<Cell<usize>>,
 }
 
 impl Keeper {
     pub(crate) fn new(store: SharedStore) -> Self {
-        Self { store, queue: None }
+        Self { store, queue: None, pending: Rc::default() }
     }
 
     /// Starts the task that finishes changes.
@@ -43,7 +55,7 @@ impl Keeper {
         let (queue, kept) = mpsc::channel(WAITING_MAX);
         self.queue = Some(queue);
         let (bus, me) = (cx.bus().clone(), cx.me());
-        cx.spawn(finish_all(kept, bus, me));
+        cx.spawn(finish_all(kept, bus, me, Rc::clone(&self.pending)));
     }
 
     /// Begins to keep a change; `false` if too many wait, which `responder` is told.
@@ -61,8 +73,27 @@ impl Keeper {
             }
             ChangeKind::Delete => self.removal(&change, Batch::new().remove(OBJECTS, key)),
         };
-        place.send(Kept { commit: self.store.commit(batch), change, responder });
+        self.pending.set(self.pending.get() + 1);
+        place.send(Step::Finish(Kept { commit: self.store.commit(batch), change, responder }));
         true
+    }
+
+    /// Tells whether all that was kept is durable, or was noted as [`Keeper::failed`].
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.get() == 0
+    }
+
+    /// Notes that a change that could not be made durable is known as such.
+    pub(crate) fn failed(&self) {
+        self.pending.set(self.pending.get().saturating_sub(1));
+    }
+
+    /// Lets this module be asked again for a list once all that was kept until now is durable.
+    pub(crate) fn list_after(&self, listing: Listing) {
+        match self.queue.as_ref().map(mpsc::Sender::try_reserve) {
+            Some(Ok(place)) => place.send(Step::Answer(listing)),
+            _ => listing.0.reply(Err(MetaError("too many changes wait for the disk".to_owned()))),
+        }
     }
 
     /// Adds what goes with an object.
@@ -79,11 +110,25 @@ impl Keeper {
     }
 }
 
-async fn finish_all(mut kept: mpsc::Receiver<Kept>, bus: Bus, me: Me<MetaManager>) {
-    while let Some(Kept { change, commit, responder }) = kept.recv().await {
-        let done = finish(change, commit, &bus, &me).await;
-        if let Some(responder) = responder {
-            responder.reply(done);
+async fn finish_all(
+    mut steps: mpsc::Receiver<Step>,
+    bus: Bus,
+    me: Me<MetaManager>,
+    pending: Rc<Cell<usize>>,
+) {
+    while let Some(step) = steps.recv().await {
+        match step {
+            Step::Finish(Kept { change, commit, responder }) => {
+                let done = finish(change, commit, &bus, &me, &pending).await;
+                if let Some(responder) = responder {
+                    responder.reply(done);
+                }
+            }
+            Step::Answer(listing) => {
+                if me.send(listing).await.is_err() {
+                    tracing::debug!("the metadata manager stopped before it could say what it holds");
+                }
+            }
         }
     }
 }
@@ -95,6 +140,7 @@ async fn finish(
     commit: Commit,
     bus: &Bus,
     me: &Me<MetaManager>,
+    pending: &Cell<usize>,
 ) -> Result<(), MetaError> {
     if let Err(failed) = commit.await {
         tracing::error!(key = %change.key, %failed, "a change could not be made durable");
@@ -103,6 +149,7 @@ async fn finish(
         }
         return Err(MetaError(failed.to_string()));
     }
+    pending.set(pending.get().saturating_sub(1));
     match bus.publish(ObjectChanged(change)).await {
         Ok(_) => Ok(()),
         Err(failed) => Err(MetaError(failed.to_string())),

@@ -9,6 +9,7 @@ mod fetches;
 mod holdings;
 mod keeper;
 mod layout;
+mod listing;
 mod load;
 #[cfg(test)]
 mod tests;
@@ -21,9 +22,7 @@ use protocol::edge::{
     AskCloud, CloudError, GetError, GetObject, GetToken, KeepChange, ListHeld, ListObjects, MetaError,
     ObjectChanged,
 };
-use protocol::{
-    ChangeKind, Held, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ResourceType, group,
-};
+use protocol::{ChangeKind, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ResourceType, group};
 use store::{SharedStore, StoreError};
 
 pub use crate::config::MetaManagerConfig;
@@ -31,6 +30,7 @@ use crate::fetches::{Answer, Fetches, Joined};
 use crate::holdings::{Holdings, Verdict};
 use crate::keeper::Keeper;
 use crate::layout::OBJECTS;
+use crate::listing::Listing;
 use crate::tokens::TokenCame;
 
 /// The module.
@@ -70,8 +70,8 @@ impl Module for MetaManager {
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
-        wiring.defers::<KeepChange>().defers::<GetObject>().defers::<GetToken>();
-        wiring.handles::<ListHeld>().handles::<ListObjects>();
+        wiring.defers::<KeepChange>().defers::<GetObject>().defers::<GetToken>().defers::<ListHeld>();
+        wiring.handles::<ListObjects>().handles::<Listing>();
         wiring.handles::<Fetched>().handles::<TokenCame>().handles::<NotKept>();
         wiring.may_ask::<AskCloud>(group::HUB);
         wiring.publishes::<ObjectChanged>();
@@ -139,17 +139,8 @@ impl Handler<Fetched> for MetaManager {
 impl Handler<NotKept> for MetaManager {
     async fn handle(&mut self, NotKept(key): NotKept, _: &mut Context<Self>) -> Result<(), Failure> {
         self.holdings.distrust(key);
+        self.keeper.failed();
         Ok(())
-    }
-}
-
-impl Handler<ListHeld> for MetaManager {
-    async fn handle(
-        &mut self,
-        _: ListHeld,
-        _: &mut Context<Self>,
-    ) -> Result<Result<Vec<Held>, MetaError>, Failure> {
-        Ok(Ok(self.holdings.list()))
     }
 }
 

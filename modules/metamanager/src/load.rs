@@ -1,4 +1,4 @@
-//! Reading the inventory from the store when the module starts.
+//! Reading the inventory from the store: when the module starts, and when it is asked what it holds.
 
 use bytes::Bytes;
 use store::{Batch, Store, StoreError};
@@ -27,7 +27,27 @@ pub(crate) enum LoadError {
 /// A damaged record is reported and counts as not held; it never keeps the node from starting.
 pub(crate) async fn load(store: &dyn Store) -> Result<Holdings, LoadError> {
     check_layout(store).await?;
-    let mut holdings = Holdings::default();
+    Ok(survey(store, &Holdings::default()).await?)
+}
+
+/// Reads again what the store holds, of which `known` is known. All that was begun to be written is
+/// durable, or is distrusted.
+///
+/// What differs without having gone through this module is reported; the cloud is told of it as of
+/// everything else.
+pub(crate) async fn audit(store: &dyn Store, known: &Holdings) -> Result<Holdings, StoreError> {
+    let found = survey(store, known).await?;
+    for key in known.absent_from(&found) {
+        tracing::error!(%key, "a record is missing from the edge store; the cloud is asked to send it again");
+    }
+    for key in found.absent_from(known) {
+        tracing::error!(%key, "the edge store holds a record that was not kept here; the cloud is asked about it");
+    }
+    Ok(found)
+}
+
+async fn survey(store: &dyn Store, known: &Holdings) -> Result<Holdings, StoreError> {
+    let mut holdings = known.distrusted();
     let mut after: Option<Bytes> = None;
     loop {
         let survey = store.survey(OBJECTS, b"", after.as_deref(), PAGE)?;
@@ -41,6 +61,8 @@ pub(crate) async fn load(store: &dyn Store) -> Result<Holdings, LoadError> {
             Some(key) => after = Some(key.clone()),
             None => return Ok(holdings),
         }
+        // Many records take their time, and others have theirs to keep.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -71,6 +93,9 @@ fn note(holdings: &mut Holdings, key: &[u8], record: Option<Bytes>) {
         tracing::error!(%key, "skipped a record of the edge store whose key names no object");
         return;
     };
+    if holdings.is_distrusted(&key) {
+        return;
+    }
     let damage = match record.map(|record| layout::decode_record(&key, record)) {
         Some(Ok(object)) => {
             holdings.hold(key, &object);

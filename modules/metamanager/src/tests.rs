@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use beehive::Probe;
-use protocol::{ApiStatus, Namespace, ObjectName, ResourceVersion, Uid};
+use protocol::{ApiStatus, Held, Namespace, ObjectName, ResourceVersion, Uid};
 use store::{Batch, Fault, MemoryStore, Store as _};
 
 use super::*;
@@ -299,4 +299,42 @@ async fn a_cloud_that_does_not_answer_is_not_waited_for_for_ever() {
     let cause = CloudError::NoAnswer;
     assert_eq!(answer, Err(GetError::Unavailable { key: wanted, cause }));
     probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_is_listed_is_what_the_disk_holds_whoever_wrote_it() {
+    let store = MemoryStore::new();
+    let probe = start(&store, offline).await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(keep(&probe, change(ChangeKind::Insert, name, 1)).await, Ok(()));
+    }
+    let stored = |name: &str| layout::encode_key(&key(ResourceType::POD, name));
+    store.commit(Batch::new().remove(OBJECTS, stored("a"))).await.expect("a sound store");
+    let extra = layout::encode_record(&pod("d", 4));
+    store.commit(Batch::new().put(OBJECTS, stored("d"), extra)).await.expect("a sound store");
+    store.corrupt(OBJECTS, &stored("b"));
+    let unsure = Held { key: key(ResourceType::POD, "b"), uid: None, resource_version: None };
+    assert_eq!(list_held(&probe).await, [unsure, held("c", 1), held("d", 4)]);
+    assert_eq!(keep(&probe, change(ChangeKind::Insert, "a", 1)).await, Ok(()), "it is news");
+    assert_eq!(keep(&probe, change(ChangeKind::Update, "b", 1)).await, Ok(()));
+    assert_eq!(keep(&probe, change(ChangeKind::Delete, "d", 4)).await, Ok(()));
+    assert_eq!(list_held(&probe).await, [held("a", 1), held("b", 1), held("c", 1)]);
+    probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_list_waits_until_what_came_before_is_durable_or_known_not_to_be() {
+    for fault in [None, Some(Fault::NotDurable)] {
+        let store = MemoryStore::new();
+        let probe = start(&store, offline).await;
+        if let Some(fault) = fault {
+            store.fail_commits(0..1, fault);
+        }
+        let keeping = keep(&probe, change(ChangeKind::Insert, "a", 1));
+        let (kept, listed) = tokio::join!(keeping, list_held(&probe));
+        assert_eq!(kept.is_err(), fault.is_some());
+        let unsure = Held { key: key(ResourceType::POD, "a"), uid: None, resource_version: None };
+        assert_eq!(listed, [if fault.is_some() { unsure } else { held("a", 1) }]);
+        probe.stop().await;
+    }
 }

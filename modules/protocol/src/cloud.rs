@@ -127,6 +127,30 @@ pub struct EndSession {
     pub node: NodeName,
 }
 
+/// What came of comparing what a node holds with what the cloud knows it to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compared {
+    /// It is the same.
+    Same,
+    /// It differs: all that the node holds.
+    Differs(Vec<Held>),
+    /// Changes were on their way, so that nothing can be said.
+    Busy,
+    /// The node cannot say what it holds, or its codec cannot.
+    Unknown,
+}
+
+/// Compares what a node holds with what the cloud hub knows it to hold; served by the cloud hub. The reply
+/// is of a moment in which all that was queued for the node until then was on its disk.
+#[derive(Debug, Clone, Message)]
+#[reply(Compared)]
+pub struct CompareNode {
+    /// The node.
+    pub node: NodeName,
+    /// Its session.
+    pub session: u64,
+}
+
 /// Serves a node's request against the Kubernetes API; served by the edge controller.
 #[derive(Debug, Clone, Message)]
 #[reply(NodeReply)]

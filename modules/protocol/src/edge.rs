@@ -58,6 +58,9 @@ pub struct MetaError(pub String);
 pub struct KeepChange(pub ObjectChange);
 
 /// Lists what the node holds, for the hub to tell the cloud; served by the metadata manager.
+///
+/// The list is read from the disk, and all of it is durable: the reply waits until the changes that came
+/// before are.
 #[derive(Debug, Clone, Message)]
 #[reply(Result<Vec<Held>, MetaError>)]
 pub struct ListHeld;

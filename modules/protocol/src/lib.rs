@@ -5,6 +5,7 @@
 //! `wire`, in stores and in adapters.
 
 pub mod group;
+mod inventory;
 mod name;
 mod object;
 mod status;
@@ -13,6 +14,7 @@ pub mod cloud;
 pub mod edge;
 pub mod request;
 
+pub use inventory::{Buckets, Digest, Inventory};
 pub use name::{NameError, Namespace, NodeName, ObjectName, ResourceType, ResourceVersion, Uid};
 pub use object::{ChangeKind, Held, Kept, Object, ObjectChange, ObjectError, ObjectKey, ObjectMeta};
 pub use request::{Lease, NodeReply, NodeRequest};

@@ -17,6 +17,12 @@ impl MessageId {
         Self(text.into())
     }
 
+    /// Returns the id under which a lease that is renewed in shorthand is answered.
+    #[must_use]
+    pub fn of_renewal() -> Self {
+        Self::new("renewal")
+    }
+
     /// Makes a version 4 UUID of random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 16]) -> Self {

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::{
-    ApiStatus, ChangeKind, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectChange,
-    ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
+    ApiStatus, Buckets, ChangeKind, Digest, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object,
+    ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
 };
-use wire::codec::{CloudFrame, DecodeError, EdgeFrame, Features, Hello, Packed, Part};
+use wire::codec::{CloudFrame, Comparison, DecodeError, EdgeFrame, Features, Hello, Packed, Part};
 use wire::link::Frame;
 use wire::{AckRoute, Codec, Downlink, Envelope, MessageId, ReplyShape, ReplyTo, ResourcePath, Uplink};
 
@@ -118,6 +118,23 @@ fn packed() -> impl Strategy<Value = Packed> {
     })
 }
 
+fn comparison() -> impl Strategy<Value = Comparison> {
+    let buckets = || {
+        (0_u32..9, proptest::collection::vec(any::<u8>(), 0..4)).prop_map(|(of, chosen)| {
+            let last = u8::try_from((1_usize << of) - 1).expect("at most 256 buckets");
+            Buckets::new(1 << of, chosen.into_iter().map(|bucket| bucket & last).collect()).expect("buckets")
+        })
+    };
+    prop_oneof![
+        Just(Comparison::AskSummary),
+        any::<Vec<u64>>().prop_map(Comparison::Summary),
+        buckets().prop_map(Comparison::AskHeld),
+        (buckets(), proptest::collection::vec(held(), 0..4))
+            .prop_map(|(buckets, held)| Comparison::Held { buckets, held }),
+        Just(Comparison::Unknown),
+    ]
+}
+
 fn edge_frame() -> impl Strategy<Value = EdgeFrame> {
     prop_oneof![
         (any::<u16>(), any::<[u8; 16]>(), proptest::option::of(proptest::collection::vec(held(), 0..4)))
@@ -125,11 +142,14 @@ fn edge_frame() -> impl Strategy<Value = EdgeFrame> {
                 version,
                 node: "edge-1".to_owned(),
                 instance,
+                digest: held.is_none().then(|| Digest::of_bytes(instance)),
                 held,
                 features: Features::ALL,
             })),
         part().prop_map(EdgeFrame::Part),
         packed().prop_map(EdgeFrame::Packed),
+        comparison().prop_map(EdgeFrame::Comparison),
+        (0_u32..1 << 21).prop_map(EdgeFrame::Renewal),
         (id(), any::<i64>(), uplink()).prop_map(|(id, timestamp_ms, body)| EdgeFrame::Up(Envelope {
             id,
             timestamp_ms,
@@ -155,6 +175,8 @@ fn cloud_frame() -> impl Strategy<Value = CloudFrame> {
         }),
         part().prop_map(CloudFrame::Part),
         packed().prop_map(CloudFrame::Packed),
+        comparison().prop_map(CloudFrame::Comparison),
+        Just(CloudFrame::Renewed),
         ".{0,20}".prop_map(CloudFrame::Notice),
         (id(), any::<i64>(), body).prop_map(|(id, timestamp_ms, body)| CloudFrame::Down(Envelope {
             id,
@@ -263,6 +285,7 @@ fn a_name_that_could_step_out_of_a_path_is_refused() {
             node: node.to_owned(),
             instance: [0; 16],
             held: None,
+            digest: None,
             features: Features::ALL,
         };
         Codec::Native.decode_edge(&Codec::Native.encode_edge(EdgeFrame::Hello(hello)).expect("a frame"))
@@ -284,6 +307,48 @@ fn a_peer_of_another_time_is_understood() {
     assert_eq!(decode(serde_json::json!({"Welcome": newer})), welcome(Features::ALL));
     assert!(Features::ALL.shared_with(Features::PARTS).has(Features::PARTS));
     assert!(!Features::ALL.shared_with(Features::PARTS).has(Features::CONFIRMS));
+}
+
+/// Decodes what an edge says; the texts are those of MessagePack.
+fn hear_edge(bytes: &[u8]) -> Result<EdgeFrame, DecodeError> {
+    Codec::Native.decode_edge(&Frame::Binary(Bytes::copy_from_slice(bytes)))
+}
+
+#[test]
+fn the_bytes_of_a_comparison_stay_as_they_are() {
+    let buckets = Buckets::new(4, vec![1, 3]).expect("buckets");
+    for (comparison, bytes) in [
+        (Comparison::AskSummary, &b"\x81\xaaComparison\xaaAskSummary"[..]),
+        (Comparison::Summary(vec![7]), b"\x81\xaaComparison\x81\xa7Summary\x91\x07"),
+        (
+            Comparison::AskHeld(buckets),
+            b"\x81\xaaComparison\x81\xa7AskHeld\x82\xa2of\x04\xa7buckets\xc4\x02\x01\x03",
+        ),
+        (Comparison::Unknown, b"\x81\xaaComparison\xa7Unknown"),
+    ] {
+        let frame = EdgeFrame::Comparison(comparison);
+        assert_eq!(hear_edge(bytes).expect("a frame"), frame);
+        assert_eq!(&Codec::Native.encode_edge(frame).expect("a frame").payload()[..], bytes);
+    }
+    let nowhere = b"\x81\xaaComparison\x81\xa7AskHeld\x82\xa2of\x03\xa7buckets\xc4\x01\x01";
+    assert!(matches!(hear_edge(nowhere), Err(DecodeError::Value { what: "bucket", .. })));
+}
+
+#[test]
+fn a_hello_without_a_digest_is_written_as_it_was_before_there_were_digests() {
+    let hello = |digest| {
+        let features = Features::of_bits(15);
+        let hello =
+            Hello { version: 1, node: "n".to_owned(), instance: [1; 16], held: None, digest, features };
+        Codec::Native.encode_edge(EdgeFrame::Hello(hello)).expect("a frame").payload().clone()
+    };
+    let before = b"\x81\xa5Hello\x85\xa7version\x01\xa4node\xa1n\xa8instance\xc4\x10\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\xa4held\xc0\xa8features\x0f";
+    assert_eq!(&hello(None)[..], before);
+    let digest = hello(Some(Digest::of_bytes([2; 16])));
+    assert!(
+        digest
+            .ends_with(b"\xa6digest\xc4\x10\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02")
+    );
 }
 
 #[test]

@@ -1,13 +1,37 @@
-//! What a node acknowledged to the cloud, read from the frames, against what it says it holds.
+//! What a node acknowledged to the cloud, read from the frames, against what is on its disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{ChangeKind, Held, ObjectChange, ObjectKey, ResourceVersion, Uid};
+use protocol::{
+    ChangeKind, Held, Namespace, Object, ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion,
+    Uid,
+};
 use wire::codec::{CloudFrame, EdgeFrame};
 use wire::link::Frame;
 use wire::{Codec, Downlink, MessageId, Uplink};
 
 use crate::link::Direction;
+
+/// The tree of an edge's store that has the objects.
+pub(crate) const HELD: &str = "metamanager.objects";
+
+/// Reads a record of the tree [`HELD`]: type, namespace and name with zero bytes between, and a format byte
+/// before the object. One that cannot be read is held in no version.
+pub(crate) fn read(key: &[u8], value: Option<&[u8]>) -> Option<Held> {
+    let mut parts = std::str::from_utf8(key).ok()?.split('\0');
+    let (resource, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let namespace = match namespace {
+        "" => None,
+        namespace => Some(Namespace::parse(namespace).ok()?),
+    };
+    let (resource, name) = (ResourceType::parse(resource).ok()?, ObjectName::parse(name).ok()?);
+    let object = value.and_then(|value| Object::parse(value.get(1..)?.to_vec()).ok());
+    Some(Held {
+        key: ObjectKey { resource, namespace, name },
+        uid: object.as_ref().and_then(Object::uid),
+        resource_version: object.as_ref().and_then(Object::resource_version),
+    })
+}
 
 /// A state of one object that was sent to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +63,14 @@ pub(crate) struct Acknowledged {
 }
 
 impl Acknowledged {
-    /// Takes a frame as its sender let it go. A node that says what it holds is checked.
+    /// Takes a frame as its sender let it go. A node that begins a session is checked: `held` reads what is
+    /// on its disk and would survive a crash.
     pub(crate) fn take(
         &mut self,
         codec: Codec,
         direction: Direction,
         frame: &Frame,
+        held: impl FnOnce() -> Vec<Held>,
     ) -> Option<Result<(), String>> {
         match direction {
             Direction::Down => {
@@ -62,9 +88,9 @@ impl Acknowledged {
                     }
                     None
                 }
-                Ok(EdgeFrame::Hello(hello)) => {
+                Ok(EdgeFrame::Hello(_)) => {
                     self.sent.clear();
-                    hello.held.map(|held| self.compare(&held))
+                    Some(self.compare(&held()))
                 }
                 _ => None,
             },
@@ -122,7 +148,6 @@ fn check_version(key: &ObjectKey, acknowledged: &Sent, found: &Held) -> Result<(
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Object, ResourceType};
     use serde_json::json;
 
     use super::*;

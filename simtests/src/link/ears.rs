@@ -6,7 +6,7 @@ use wire::Codec;
 use wire::codec::{CloudFrame, EdgeFrame, Features};
 use wire::link::Frame;
 use wire::session::{
-    CloudEnd, Conversation, ConversationSettings, EdgeEnd, Heard, KeepaliveLimits, LaneLimits,
+    Beats, CloudEnd, Conversation, ConversationSettings, EdgeEnd, Heard, KeepaliveLimits, LaneLimits,
 };
 
 use super::Direction;
@@ -24,7 +24,11 @@ const fn settings(codec: Codec) -> ConversationSettings {
     ConversationSettings {
         codec,
         features: Features::ALL,
-        keepalive: KeepaliveLimits { interval: Duration::MAX, silence_max: Duration::MAX },
+        keepalive: KeepaliveLimits {
+            beats: Beats::Always,
+            interval: Duration::MAX,
+            silence_max: Duration::MAX,
+        },
         lanes: LaneLimits { liveness: 0, status: 0, data: 0, extra: 0 },
         frame_bytes_max: usize::MAX,
         wall_clock: Duration::ZERO,

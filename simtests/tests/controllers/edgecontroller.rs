@@ -6,7 +6,8 @@ use std::time::Duration;
 use ::edgecontroller::{EdgeController, EdgeControllerConfig};
 use beehive::{AskError, Probe};
 use protocol::cloud::{
-    EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode,
+    CompareNode, Compared, EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused, SendToNode,
+    ServeNode,
 };
 use protocol::{
     Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectKey, ObjectName, ResourceType,
@@ -56,12 +57,16 @@ struct Bench {
     probe: Probe<EdgeController>,
     sent: Arc<Mutex<Vec<SendToNode>>>,
     refuse: Arc<Mutex<Option<SendRefused>>>,
+    /// What the cloud hub finds when it compares.
+    compared: Arc<Mutex<Compared>>,
 }
 
 impl Bench {
     async fn over(cluster: Cluster) -> Self {
         let (sent, refuse) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None)));
         let (log, answer) = (sent.clone(), refuse.clone());
+        let compared = Arc::new(Mutex::new(Compared::Same));
+        let found = compared.clone();
         let config = EdgeControllerConfig::default();
         let probe = Probe::<EdgeController>::new(config, cluster.client())
             .serve::<SendToNode>(group::CLOUDHUB, move |send| {
@@ -72,9 +77,10 @@ impl Bench {
                 Ok(())
             })
             .serve::<EndSession>(group::CLOUDHUB, |_| ())
+            .serve::<CompareNode>(group::CLOUDHUB, move |_| found.lock().expect("no panic").clone())
             .start()
             .await;
-        Self { cluster, probe, sent, refuse }
+        Self { cluster, probe, sent, refuse, compared }
     }
 
     /// A cluster with the edge nodes `n` and `m`.
@@ -168,6 +174,43 @@ async fn a_node_is_told_of_its_pods_and_what_they_need_as_it_changes() {
 
     bench.cluster.delete(&format!("{PODS}/p")).await;
     bench.expect(&["n: Delete configmap default/c", "n: Delete pod default/p"]).await;
+    bench.probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_lost_what_it_acknowledged_is_told_again() {
+    let bench = Bench::new().await;
+    bench.cluster.create(MAPS, config_map("c", "1")).await;
+    bench.cluster.create(PODS, pod("p", "n", &["c"])).await;
+    bench.connect("n", 1, Some(Vec::new())).await;
+    let all = ["n: Update node n", "n: Insert configmap default/c", "n: Insert pod default/p"];
+    until("all is told", async || bench.sent().len() == all.len()).await;
+    let [node, map, pod] = ["node n", "configmap default/c", "pod default/p"]
+        .map(|key| held(&bench.last(key), key.split(' ').next().expect("a type")));
+    bench.expect(&all).await;
+    let find = |compared| *bench.compared.lock().expect("no panic") = compared;
+    let period = Duration::from_secs(900);
+
+    bench.probe.advance(period).await;
+    bench.expect(&[]).await;
+    assert_eq!(bench.probe.asked::<CompareNode>().len(), 1);
+    let mut strange = map.clone();
+    strange.key.name = ObjectName::parse("strange").expect("a valid name");
+    find(Compared::Differs(vec![node.clone(), pod.clone(), strange]));
+    bench.probe.advance(period).await;
+    bench.expect(&["n: Insert configmap default/c", "n: Delete configmap default/strange"]).await;
+
+    find(Compared::Busy);
+    bench.probe.advance(period).await;
+    bench.expect(&[]).await;
+    find(Compared::Differs(vec![node, map, pod]));
+    bench.probe.advance(period).await;
+    bench.expect(&[]).await;
+
+    bench.probe.send(NodeDisconnected { node: node_name("n"), session: 1 }).await;
+    assert!(bench.probe.asked::<CompareNode>().len() > 3, "until it was found to be well");
+    bench.probe.advance(period * 2).await;
+    assert_eq!(bench.probe.asked::<CompareNode>().len(), 0, "it is gone");
     bench.probe.stop().await;
 }
 

@@ -2,4 +2,5 @@
 
 mod hubs;
 mod idle;
+mod inventory;
 mod shaped;

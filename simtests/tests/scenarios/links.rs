@@ -29,7 +29,7 @@ fn a_connection_that_is_dead_without_a_word_is_replaced_within_seconds() {
         start(sim)?;
         let before = dials(sim);
         sim.stick_links("edge-01");
-        sim.run_for(15 * SECOND)?;
+        sim.run_for(11 * SECOND)?;
         assert!(dials(sim) > before, "the edge has noticed");
         ready(sim, "edge-01")?;
         sim.run_for(120 * SECOND)?;

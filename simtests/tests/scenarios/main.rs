@@ -4,6 +4,8 @@ mod api;
 mod checks;
 mod cold_boot;
 mod determinism;
+mod idle;
+mod inventory;
 mod links;
 mod offline;
 mod pods;

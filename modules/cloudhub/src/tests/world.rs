@@ -9,7 +9,7 @@ use beehive::probe::ProbeBuilder;
 use beehive::{Probe, Responder};
 use protocol::cloud::{NodeDisconnected, SendRefused, SendToNode, ServeNode};
 use protocol::{
-    ChangeKind, Held, NodeName, NodeReply, NodeRequest, Object, ObjectChange, ResourceType, group,
+    ChangeKind, Digest, Held, NodeName, NodeReply, NodeRequest, Object, ObjectChange, ResourceType, group,
 };
 use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION, Part};
 use wire::link::{DialTo, Dialer, Frame, Link, LinkError, TlsFiles};
@@ -82,9 +82,18 @@ impl Edge {
 
     pub(super) async fn say_hello(&mut self, name: &str, held: Option<Vec<Held>>) {
         let features = Features::ALL.without(Features::PACKS);
-        let hello =
-            Hello { version: NATIVE_VERSION, node: name.to_owned(), instance: [1; 16], held, features };
-        self.say(EdgeFrame::Hello(hello)).await;
+        self.greet(name, held, None, features).await;
+    }
+
+    pub(super) async fn greet(
+        &mut self,
+        name: &str,
+        held: Option<Vec<Held>>,
+        digest: Option<Digest>,
+        features: Features,
+    ) {
+        let (version, node, instance) = (NATIVE_VERSION, name.to_owned(), [1; 16]);
+        self.say(EdgeFrame::Hello(Hello { version, node, instance, held, digest, features })).await;
     }
 
     pub(super) async fn send(&mut self, body: Uplink) -> MessageId {

@@ -6,9 +6,10 @@
 mod kubeedge;
 mod native;
 mod native_form;
+mod short;
 
 use bytes::Bytes;
-use protocol::Held;
+use protocol::{Buckets, Digest, Held};
 
 use crate::downlink::Downlink;
 use crate::link::Frame;
@@ -16,6 +17,7 @@ use crate::message::Envelope;
 use crate::uplink::Uplink;
 
 pub use native::VERSION as NATIVE_VERSION;
+pub(crate) use short::{encode_ping, encode_pong};
 
 /// A byte form of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,8 +68,17 @@ impl Features {
     /// Unpacks frames.
     pub const PACKS: Self = Self(8);
 
+    /// Compares what the node holds by digests: a hello has one in the place of the list.
+    pub const DIGESTS: Self = Self(16);
+
+    /// Understands pings, pongs and renewals of leases in one to four bytes, and ids that are short since
+    /// they are of one session only.
+    pub const SHORT: Self = Self(32);
+
     /// All that this crate knows.
-    pub const ALL: Self = Self(Self::PARTS.0 | Self::CONFIRMS.0 | Self::NOTICES.0 | Self::PACKS.0);
+    pub const ALL: Self = Self(
+        Self::PARTS.0 | Self::CONFIRMS.0 | Self::NOTICES.0 | Self::PACKS.0 | Self::DIGESTS.0 | Self::SHORT.0,
+    );
 
     /// Reads what a peer said of itself; what is not known here counts for nothing.
     #[must_use]
@@ -109,8 +120,11 @@ pub struct Hello {
     pub node: String,
     /// Random bytes that tell this run of the edge process from others.
     pub instance: [u8; 16],
-    /// What the edge holds; `None` when it could not say.
+    /// What the edge holds, for a cloud without [`Features::DIGESTS`]; `None` when it could not say, or
+    /// the digest does.
     pub held: Option<Vec<Held>>,
+    /// The digest of what the edge holds; `None` when it could not say.
+    pub digest: Option<Digest>,
     /// What the edge can do.
     pub features: Features,
 }
@@ -137,6 +151,27 @@ pub struct Packed {
     pub bytes: Bytes,
 }
 
+/// What the ends tell each other to find out where what a node holds differs from what the cloud knows
+/// of it. The cloud asks, one question at a time. Native only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Comparison {
+    /// The cloud wants a [`Comparison::Summary`].
+    AskSummary,
+    /// The sums of the buckets of the node's inventory.
+    Summary(Vec<u64>),
+    /// The cloud wants to know what is in some buckets.
+    AskHeld(Buckets),
+    /// All that is in some of the buckets that were asked for; the cloud asks for the rest.
+    Held {
+        /// The buckets.
+        buckets: Buckets,
+        /// What is in them.
+        held: Vec<Held>,
+    },
+    /// The node cannot say what it holds.
+    Unknown,
+}
+
 /// What either end sends, whichever it is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Signal<B> {
@@ -156,6 +191,12 @@ pub enum Signal<B> {
     Packed(Packed),
     /// A text for the peer's log.
     Notice(String),
+    /// About what the node holds.
+    Comparison(Comparison),
+    /// The node's lease, so many milliseconds later than it was.
+    Renewal(u32),
+    /// The node's lease is as the renewal said.
+    Renewed,
 }
 
 impl Envelope<Uplink> {
@@ -205,6 +246,10 @@ pub enum EdgeFrame {
     Part(Part),
     /// A frame made small. Native only.
     Packed(Packed),
+    /// About what the node holds. Native only.
+    Comparison(Comparison),
+    /// Renews the lease that the cloud answered with last: it is so many milliseconds later. Native only.
+    Renewal(u32),
 }
 
 /// What a cloud sends.
@@ -233,6 +278,10 @@ pub enum CloudFrame {
     Packed(Packed),
     /// Something that the node's operator may want to know. Native only.
     Notice(String),
+    /// About what the node holds. Native only.
+    Comparison(Comparison),
+    /// Answers a renewal: the lease is as it was to be. Native only.
+    Renewed,
 }
 
 impl Codec {

@@ -3,11 +3,12 @@
 use std::io::Cursor;
 
 use bytes::Bytes;
-use protocol::NodeName;
+use protocol::{Digest, NodeName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::native_form::{CloudForm, DownForm, EdgeForm, HeldForm, UpForm};
+use super::short::{self, Short};
 use super::{CloudFrame, DecodeError, EdgeFrame, Features, Hello, Packed, Part};
 use crate::downlink::Downlink;
 use crate::link::Frame;
@@ -45,12 +46,14 @@ fn raw(message: &RawMessage) -> Bytes {
 
 pub(super) fn encode_edge(frame: EdgeFrame) -> Frame {
     encode(&match frame {
+        EdgeFrame::Renewal(step_ms) => return short::encode_renewal(step_ms),
         EdgeFrame::Hello(hello) => EdgeForm::Hello {
             version: hello.version,
             node: hello.node,
             instance: Bytes::copy_from_slice(&hello.instance),
             held: hello.held.map(|held| held.iter().map(HeldForm::from).collect()),
             features: hello.features.bits(),
+            digest: hello.digest.map(|digest| Bytes::copy_from_slice(&digest.to_bytes())),
         },
         EdgeFrame::Up(Envelope { id, timestamp_ms, body }) => {
             EdgeForm::Up { id: id.to_string(), at: timestamp_ms, up: write_up(body) }
@@ -60,6 +63,7 @@ pub(super) fn encode_edge(frame: EdgeFrame) -> Frame {
         EdgeFrame::Goodbye(reason) => EdgeForm::Goodbye(reason),
         EdgeFrame::Part(Part { lane, is_last, bytes }) => EdgeForm::Part { lane, last: is_last, bytes },
         EdgeFrame::Packed(Packed { lane, size, bytes }) => EdgeForm::Packed { lane, size, bytes },
+        EdgeFrame::Comparison(comparison) => EdgeForm::Comparison(comparison.into()),
     })
 }
 
@@ -76,6 +80,7 @@ fn write_up(body: Uplink) -> UpForm {
 
 pub(super) fn encode_cloud(frame: CloudFrame) -> Frame {
     encode(&match frame {
+        CloudFrame::Renewed => return short::encode_renewed(),
         CloudFrame::Welcome { version, session, features } => {
             CloudForm::Welcome { version, session, features: features.bits() }
         }
@@ -95,14 +100,30 @@ pub(super) fn encode_cloud(frame: CloudFrame) -> Frame {
         CloudFrame::Part(Part { lane, is_last, bytes }) => CloudForm::Part { lane, last: is_last, bytes },
         CloudFrame::Packed(Packed { lane, size, bytes }) => CloudForm::Packed { lane, size, bytes },
         CloudFrame::Notice(text) => CloudForm::Notice(text),
+        CloudFrame::Comparison(comparison) => CloudForm::Comparison(comparison.into()),
     })
 }
 
+/// A short frame that only the other end sends.
+fn misdirected() -> DecodeError {
+    DecodeError::Value { what: "short frame", problem: "the other end says it".to_owned() }
+}
+
 pub(super) fn decode_edge(bytes: &[u8]) -> Result<EdgeFrame, DecodeError> {
+    if let Some(short) = short::decode(bytes) {
+        return match short? {
+            Short::Ping(number) => Ok(EdgeFrame::Ping(number)),
+            Short::Pong(number) => Ok(EdgeFrame::Pong(number)),
+            Short::Renewal(step_ms) => Ok(EdgeFrame::Renewal(step_ms)),
+            Short::Renewed => Err(misdirected()),
+        };
+    }
     Ok(match decode(bytes)? {
-        EdgeForm::Hello { version, node, instance, held, features } => {
+        EdgeForm::Hello { version, node, instance, held, features, digest } => {
             let features = Features::of_bits(features);
-            EdgeFrame::Hello(read_hello(version, node, &instance, held, features)?)
+            let hello = read_hello(version, node, &instance, held, features)?;
+            let digest = digest.map(|digest| array(&digest, "digest")).transpose()?.map(Digest::of_bytes);
+            EdgeFrame::Hello(Hello { digest, ..hello })
         }
         EdgeForm::Up { id, at, up } => {
             let id = MessageId::new(&id);
@@ -113,7 +134,13 @@ pub(super) fn decode_edge(bytes: &[u8]) -> Result<EdgeFrame, DecodeError> {
         EdgeForm::Goodbye(reason) => EdgeFrame::Goodbye(reason),
         EdgeForm::Part { lane, last, bytes } => EdgeFrame::Part(Part { lane, is_last: last, bytes }),
         EdgeForm::Packed { lane, size, bytes } => EdgeFrame::Packed(Packed { lane, size, bytes }),
+        EdgeForm::Comparison(comparison) => EdgeFrame::Comparison(comparison.read()?),
     })
+}
+
+fn array(bytes: &[u8], what: &'static str) -> Result<[u8; 16], DecodeError> {
+    let problem = || DecodeError::Value { what, problem: "it is not 16 bytes".to_owned() };
+    <[u8; 16]>::try_from(bytes).map_err(|_| problem())
 }
 
 fn read_hello(
@@ -125,10 +152,9 @@ fn read_hello(
 ) -> Result<Hello, DecodeError> {
     NodeName::parse(&node)
         .map_err(|error| DecodeError::Value { what: "node name", problem: error.to_string() })?;
-    let instance = <[u8; 16]>::try_from(instance)
-        .map_err(|_| DecodeError::Value { what: "instance", problem: "it is not 16 bytes".to_owned() })?;
+    let instance = array(instance, "instance")?;
     let held = held.map(|held| held.into_iter().map(HeldForm::read).collect()).transpose()?;
-    Ok(Hello { version, node, instance, held, features })
+    Ok(Hello { version, node, instance, held, digest: None, features })
 }
 
 fn read_up(up: UpForm) -> Result<Uplink, DecodeError> {
@@ -147,6 +173,14 @@ fn read_up(up: UpForm) -> Result<Uplink, DecodeError> {
 }
 
 pub(super) fn decode_cloud(bytes: &[u8]) -> Result<CloudFrame, DecodeError> {
+    if let Some(short) = short::decode(bytes) {
+        return match short? {
+            Short::Ping(number) => Ok(CloudFrame::Ping(number)),
+            Short::Pong(number) => Ok(CloudFrame::Pong(number)),
+            Short::Renewed => Ok(CloudFrame::Renewed),
+            Short::Renewal(_) => Err(misdirected()),
+        };
+    }
     Ok(match decode(bytes)? {
         CloudForm::Welcome { version, session, features } => {
             CloudFrame::Welcome { version, session, features: Features::of_bits(features) }
@@ -161,6 +195,7 @@ pub(super) fn decode_cloud(bytes: &[u8]) -> Result<CloudFrame, DecodeError> {
         CloudForm::Part { lane, last, bytes } => CloudFrame::Part(Part { lane, is_last: last, bytes }),
         CloudForm::Packed { lane, size, bytes } => CloudFrame::Packed(Packed { lane, size, bytes }),
         CloudForm::Notice(text) => CloudFrame::Notice(text),
+        CloudForm::Comparison(comparison) => CloudFrame::Comparison(comparison.read()?),
     })
 }
 

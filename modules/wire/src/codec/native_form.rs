@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use protocol::{
-    ApiStatus, ChangeKind, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectChange,
-    ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
+    ApiStatus, Buckets, ChangeKind, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object,
+    ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
 };
 use serde::{Deserialize, Serialize};
 
-use super::DecodeError;
+use super::{Comparison, DecodeError};
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum EdgeForm {
@@ -19,6 +19,8 @@ pub(super) enum EdgeForm {
         held: Option<Vec<HeldForm>>,
         #[serde(default)]
         features: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<Bytes>,
     },
     Up {
         id: String,
@@ -38,6 +40,7 @@ pub(super) enum EdgeForm {
         size: u32,
         bytes: Bytes,
     },
+    Comparison(ComparisonForm),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +70,16 @@ pub(super) enum CloudForm {
         bytes: Bytes,
     },
     Notice(String),
+    Comparison(ComparisonForm),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum ComparisonForm {
+    AskSummary,
+    Summary(Vec<u64>),
+    AskHeld { of: u16, buckets: Bytes },
+    Held { of: u16, buckets: Bytes, held: Vec<HeldForm> },
+    Unknown,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -206,6 +219,49 @@ impl HeldForm {
             key: self.key.read()?,
             uid: self.uid.as_deref().map(Uid::parse).transpose().map_err(|error| bad("uid", error))?,
             resource_version: self.version.as_deref().map(ResourceVersion::new),
+        })
+    }
+}
+
+/// Writes how many buckets there are and which are meant.
+fn write_buckets(buckets: &Buckets) -> (u16, Bytes) {
+    let of = u16::try_from(buckets.of()).expect("at most 256 buckets");
+    (of, Bytes::copy_from_slice(buckets.chosen()))
+}
+
+fn read_buckets(of: u16, chosen: &[u8]) -> Read<Buckets> {
+    Buckets::new(of.into(), chosen.to_vec()).ok_or_else(|| bad("bucket", "there is no such bucket"))
+}
+
+impl From<Comparison> for ComparisonForm {
+    fn from(comparison: Comparison) -> Self {
+        match comparison {
+            Comparison::AskSummary => Self::AskSummary,
+            Comparison::Summary(sums) => Self::Summary(sums),
+            Comparison::AskHeld(buckets) => {
+                let (of, buckets) = write_buckets(&buckets);
+                Self::AskHeld { of, buckets }
+            }
+            Comparison::Held { buckets, held } => {
+                let (of, buckets) = write_buckets(&buckets);
+                Self::Held { of, buckets, held: held.iter().map(HeldForm::from).collect() }
+            }
+            Comparison::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl ComparisonForm {
+    pub(super) fn read(self) -> Read<Comparison> {
+        Ok(match self {
+            Self::AskSummary => Comparison::AskSummary,
+            Self::Summary(sums) => Comparison::Summary(sums),
+            Self::AskHeld { of, buckets } => Comparison::AskHeld(read_buckets(of, &buckets)?),
+            Self::Held { of, buckets, held } => Comparison::Held {
+                buckets: read_buckets(of, &buckets)?,
+                held: held.into_iter().map(HeldForm::read).collect::<Read<_>>()?,
+            },
+            Self::Unknown => Comparison::Unknown,
         })
     }
 }

@@ -11,7 +11,7 @@ use super::lane::Lane;
 use super::lanes::{Assembly, LaneLimits, Lanes, Stuck};
 use super::pacer::Pacer;
 use super::packer::{Packer, Unpacker};
-use crate::codec::{self, Codec, DecodeError, Features, Signal};
+use crate::codec::{self, Codec, Comparison, DecodeError, Features, Signal};
 use crate::link::Frame;
 use crate::message::{Envelope, MessageId, Unknown};
 
@@ -91,6 +91,12 @@ pub enum Heard<B> {
     Nothing,
     /// A text for the log.
     Notice(String),
+    /// About what the node holds.
+    Comparison(Comparison),
+    /// The node's lease is so many milliseconds later than it was.
+    Renewal(u32),
+    /// The lease is as the renewal said.
+    Renewed,
     /// No message; it is passed over.
     Garbage(DecodeError),
 }
@@ -106,6 +112,8 @@ pub struct Conversation<E: End> {
     features: Features,
     wall_clock: Duration,
     ids: SmallRng,
+    /// How many ids were made.
+    made: u64,
     keepalive: Keepalive,
     lanes: Lanes,
     pacer: Pacer,
@@ -129,6 +137,7 @@ impl<E: End> Conversation<E> {
             features: settings.features,
             wall_clock: settings.wall_clock,
             ids: SmallRng::seed_from_u64(settings.seed),
+            made: 0,
             keepalive: Keepalive::new(settings.keepalive, Duration::ZERO),
             lanes: Lanes::new(settings.lanes, settings.features.has(Features::PARTS)),
             pacer: Pacer::new(),
@@ -180,8 +189,13 @@ impl<E: End> Conversation<E> {
         self.pacer.forget();
     }
 
-    /// Makes the id of a message.
+    /// Makes the id of a message: one of this session, where the peer takes short ones, or one that
+    /// differs from all others.
     pub fn new_id(&mut self) -> MessageId {
+        if self.features.has(Features::SHORT) {
+            self.made += 1;
+            return MessageId::new(&format!("{:x}", self.made));
+        }
         let mut bytes = [0; 16];
         self.ids.fill_bytes(&mut bytes);
         MessageId::from_random(bytes)
@@ -212,12 +226,42 @@ impl<E: End> Conversation<E> {
     pub fn say_as(&mut self, id: MessageId, lane: Lane, body: E::Says, now: Duration) -> Result<(), Stuck> {
         let at = self.wall_clock.saturating_add(now);
         let timestamp_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
-        let may_pack = self.features.has(Features::PACKS) && !E::is_secret(&body);
-        let Some(frame) = E::encode(self.codec, Signal::Message(Envelope { id, timestamp_ms, body })) else {
-            return Ok(());
-        };
+        let is_secret = E::is_secret(&body);
+        self.push(lane, Signal::Message(Envelope { id, timestamp_ms, body }), is_secret)
+    }
+
+    fn push(&mut self, lane: Lane, signal: Signal<E::Says>, is_secret: bool) -> Result<(), Stuck> {
+        let Some(frame) = E::encode(self.codec, signal) else { return Ok(()) };
+        let may_pack = self.features.has(Features::PACKS) && !is_secret;
         let packed = if may_pack { self.packer.pack(lane, &frame) } else { None };
         self.lanes.push(lane, packed.map_or(frame, codec::encode_packed))
+    }
+
+    /// Says something about what the node holds, to a peer with [`Features::DIGESTS`].
+    ///
+    /// # Errors
+    ///
+    /// When too much waits already.
+    pub fn compare(&mut self, comparison: Comparison) -> Result<(), Stuck> {
+        self.push(Lane::Sync, Signal::Comparison(comparison), false)
+    }
+
+    /// Renews the node's lease by so many milliseconds, where the peer has [`Features::SHORT`].
+    ///
+    /// # Errors
+    ///
+    /// When too much waits already.
+    pub fn renew(&mut self, step_ms: u32) -> Result<(), Stuck> {
+        self.push(Lane::Liveness, Signal::Renewal(step_ms), false)
+    }
+
+    /// Says that the lease is as the renewal said.
+    ///
+    /// # Errors
+    ///
+    /// When too much waits already.
+    pub fn renewed(&mut self) -> Result<(), Stuck> {
+        self.push(Lane::Liveness, Signal::Renewed, false)
     }
 
     /// Tells a peer that takes notices something for its log.
@@ -246,17 +290,21 @@ impl<E: End> Conversation<E> {
 
     /// Returns what is to be given to the transport next; `None` until something is said or heard.
     pub fn next_frame(&mut self, now: Duration) -> Option<Frame> {
-        if let Some(number) = self.pong_due.take()
-            && let Some(frame) = E::encode(self.codec, Signal::Pong(number))
-        {
-            return Some(frame);
+        let is_short = self.features.has(Features::SHORT);
+        if let Some(number) = self.pong_due.take() {
+            let pong = || E::encode(self.codec, Signal::Pong(number));
+            let frame = if is_short { Some(codec::encode_pong(number)) } else { pong() };
+            if frame.is_some() {
+                return frame;
+            }
         }
         if self.codec == Codec::KubeEdge {
             return self.lanes.next(true);
         }
         if std::mem::take(&mut self.ping_due) || self.pacer.wants_mark() {
             let number = self.pacer.mark(now);
-            return E::encode(self.codec, Signal::Ping(number));
+            let ping = || E::encode(self.codec, Signal::Ping(number));
+            return if is_short { Some(codec::encode_ping(number)) } else { ping() };
         }
         let frame = self.lanes.next(self.pacer.is_open()).or_else(|| self.goodbye.take())?;
         self.pacer.gave(frame.payload().len());
@@ -305,7 +353,6 @@ impl<E: End> Conversation<E> {
             Signal::Ping(number) => {
                 // A pong stands for all before it.
                 self.pong_due = Some(number);
-                self.keepalive.was_asked(now);
             }
             Signal::Pong(number) => self.pacer.arrived(number, now),
             Signal::Goodbye(reason) => return Err(Broken::Goodbye(reason)),
@@ -313,6 +360,9 @@ impl<E: End> Conversation<E> {
             Signal::Part(_) => return Err(Broken::Protocol("a part lies within a frame".to_owned())),
             Signal::Packed(_) => return Err(Broken::Protocol("a frame is packed twice".to_owned())),
             Signal::Notice(text) => return Ok(Heard::Notice(text)),
+            Signal::Comparison(comparison) => return Ok(Heard::Comparison(comparison)),
+            Signal::Renewal(step_ms) => return Ok(Heard::Renewal(step_ms)),
+            Signal::Renewed => return Ok(Heard::Renewed),
         }
         Ok(Heard::Nothing)
     }

@@ -22,13 +22,15 @@ impl End for EdgeEnd {
 
     fn encode(codec: Codec, signal: Signal<Uplink>) -> Option<Frame> {
         codec.encode_edge(match signal {
-            Signal::Greeting | Signal::Notice(_) => return None,
+            Signal::Greeting | Signal::Notice(_) | Signal::Renewed => return None,
             Signal::Message(envelope) => EdgeFrame::Up(envelope),
             Signal::Ping(number) => EdgeFrame::Ping(number),
             Signal::Pong(number) => EdgeFrame::Pong(number),
             Signal::Goodbye(reason) => EdgeFrame::Goodbye(reason),
             Signal::Part(part) => EdgeFrame::Part(part),
             Signal::Packed(packed) => EdgeFrame::Packed(packed),
+            Signal::Comparison(comparison) => EdgeFrame::Comparison(comparison),
+            Signal::Renewal(step_ms) => EdgeFrame::Renewal(step_ms),
         })
     }
 
@@ -42,6 +44,8 @@ impl End for EdgeEnd {
             CloudFrame::Part(part) => Signal::Part(part),
             CloudFrame::Packed(packed) => Signal::Packed(packed),
             CloudFrame::Notice(text) => Signal::Notice(text),
+            CloudFrame::Comparison(comparison) => Signal::Comparison(comparison),
+            CloudFrame::Renewed => Signal::Renewed,
         })
     }
 
@@ -60,7 +64,7 @@ impl End for CloudEnd {
 
     fn encode(codec: Codec, signal: Signal<Downlink>) -> Option<Frame> {
         codec.encode_cloud(match signal {
-            Signal::Greeting => return None,
+            Signal::Greeting | Signal::Renewal(_) => return None,
             Signal::Message(envelope) => CloudFrame::Down(envelope),
             Signal::Ping(number) => CloudFrame::Ping(number),
             Signal::Pong(number) => CloudFrame::Pong(number),
@@ -68,6 +72,8 @@ impl End for CloudEnd {
             Signal::Part(part) => CloudFrame::Part(part),
             Signal::Packed(packed) => CloudFrame::Packed(packed),
             Signal::Notice(text) => CloudFrame::Notice(text),
+            Signal::Comparison(comparison) => CloudFrame::Comparison(comparison),
+            Signal::Renewed => CloudFrame::Renewed,
         })
     }
 
@@ -80,6 +86,8 @@ impl End for CloudEnd {
             EdgeFrame::Goodbye(reason) => Signal::Goodbye(reason),
             EdgeFrame::Part(part) => Signal::Part(part),
             EdgeFrame::Packed(packed) => Signal::Packed(packed),
+            EdgeFrame::Comparison(comparison) => Signal::Comparison(comparison),
+            EdgeFrame::Renewal(step_ms) => Signal::Renewal(step_ms),
         })
     }
 

@@ -2,10 +2,21 @@
 
 use std::time::Duration;
 
+/// When an end says that it is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beats {
+    /// At each interval.
+    Always,
+    /// When it heard nothing for an interval: it asks, and the answer says that both are alive.
+    WhenSilent,
+}
+
 /// The timing of a keepalive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeepaliveLimits {
-    /// How often to say that this end is alive.
+    /// When this end says that it is alive.
+    pub beats: Beats,
+    /// How often, or after which silence, it says so.
     pub interval: Duration,
     /// The longest silence of a living peer.
     pub silence_max: Duration,
@@ -37,15 +48,13 @@ impl Keepalive {
         Self { limits, heard: now, next_beat: now }
     }
 
-    /// Notes that the peer said something that proves it alive.
+    /// Notes that the peer said something that proves it alive. Of two ends that beat when it is silent
+    /// the one with the shorter interval does.
     pub fn heard(&mut self, now: Duration) {
         self.heard = self.heard.max(now);
-    }
-
-    /// Notes that the peer asked whether this end is alive: the answer says so, and no beat of its own
-    /// is needed for another interval. Of two ends the one with the shorter interval beats.
-    pub fn was_asked(&mut self, now: Duration) {
-        self.next_beat = self.next_beat.max(now.saturating_add(self.limits.interval));
+        if self.limits.beats == Beats::WhenSilent {
+            self.next_beat = self.next_beat.max(now.saturating_add(self.limits.interval));
+        }
     }
 
     /// Tells what is to be done at `now`. A beat that is returned counts as sent.
@@ -68,25 +77,26 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn keepalive() -> Keepalive {
-        Keepalive::new(KeepaliveLimits { interval: SECOND * 3, silence_max: SECOND * 9 }, Duration::ZERO)
+    fn keepalive(beats: Beats) -> Keepalive {
+        let limits = KeepaliveLimits { beats, interval: SECOND * 3, silence_max: SECOND * 9 };
+        Keepalive::new(limits, Duration::ZERO)
     }
 
     #[test]
     fn it_beats_at_once_and_then_at_each_interval() {
-        let mut keepalive = keepalive();
+        let mut keepalive = keepalive(Beats::Always);
         assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Beat);
-        assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Quiet(SECOND * 3));
+        keepalive.heard(SECOND);
+        assert_eq!(keepalive.poll(SECOND), Liveness::Quiet(SECOND * 3));
         assert_eq!(keepalive.poll(SECOND * 3), Liveness::Beat);
     }
 
     #[test]
-    fn an_end_that_is_asked_often_enough_does_not_beat() {
-        let mut keepalive = keepalive();
+    fn an_end_that_hears_often_enough_asks_nothing() {
+        let mut keepalive = keepalive(Beats::WhenSilent);
         assert_eq!(keepalive.poll(Duration::ZERO), Liveness::Beat);
         for second in (2..20).step_by(2) {
             keepalive.heard(SECOND * second);
-            keepalive.was_asked(SECOND * second);
             assert_eq!(keepalive.poll(SECOND * second), Liveness::Quiet(SECOND * (second + 3)));
         }
         assert_eq!(keepalive.poll(SECOND * 21), Liveness::Beat);
@@ -94,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_silent_peer_is_dead_after_the_longest_silence_and_not_before() {
-        let mut keepalive = keepalive();
+        let mut keepalive = keepalive(Beats::WhenSilent);
         keepalive.heard(SECOND * 2);
         assert_ne!(keepalive.poll(SECOND * 11 - Duration::from_millis(1)), Liveness::Dead);
         assert_eq!(keepalive.poll(SECOND * 11), Liveness::Dead);

@@ -8,7 +8,7 @@ use protocol::{NodeRequest, ObjectChange, ResourceType};
 /// |---|---|
 /// | `Liveness` | pings, pongs, leases and the answers to them |
 /// | `Status` | acknowledgements; what a node reports of itself and of its pods, and the answers |
-/// | `Sync` | changes of objects; what a node asks for, and the answers |
+/// | `Sync` | changes of objects; what a node asks for, and the answers; what is compared |
 /// | `Bulk` | events; changes of objects larger than [`BULK_BYTES_MIN`] |
 ///
 /// All requests that change one object travel in one lane, so that they keep their order. Changes

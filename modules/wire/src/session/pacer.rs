@@ -16,7 +16,9 @@ const WINDOW_MAX: usize = 4 << 20;
 const DELAY_MAX: Duration = Duration::from_millis(200);
 /// Marks per window, and those that may be unanswered: a peer that answers none is not asked on.
 const MARKS: usize = 4;
-const MARKS_MAX: usize = 64;
+const MARKS_MAX: usize = 32;
+/// How many numbers of pings are told apart where they are short: more than are ever unanswered.
+const NUMBERS: u64 = 64;
 
 #[derive(Debug, Clone, Copy)]
 struct Mark {
@@ -101,7 +103,9 @@ impl Pacer {
 
     /// Notes that the ping `number` was answered.
     pub(crate) fn arrived(&mut self, number: u64, now: Duration) {
-        let Some(at) = self.marks.iter().position(|mark| mark.number == number) else { return };
+        let Some(at) = self.marks.iter().position(|mark| mark.number % NUMBERS == number % NUMBERS) else {
+            return;
+        };
         let Some(mark) = self.marks.drain(..=at).next_back() else { return };
         let bytes = usize::try_from(mark.bytes - self.arrived).unwrap_or(usize::MAX);
         self.arrived = mark.bytes;

@@ -113,7 +113,8 @@ fn encode(frame: EdgeFrame) -> Option<Frame> {
 async fn session(mut link: Link, node: &NodeName, shared: &Shared, bus: &Bus) -> Option<()> {
     let held = bus.to(group::META).ask(ListHeld).within(KEEP_TIMEOUT).await.ok()?.ok();
     let (features, instance) = (Features::default(), [0; 16]);
-    let hello = Hello { version: NATIVE_VERSION, node: node.to_string(), instance, held, features };
+    let (version, node, digest) = (NATIVE_VERSION, node.to_string(), None);
+    let hello = Hello { version, node, instance, held, digest, features };
     link.writer.send(encode(EdgeFrame::Hello(hello))?).await.ok()?;
     let _welcome = link.reader.next().await.ok()?;
     let _told = bus.publish(LinkUp).await;

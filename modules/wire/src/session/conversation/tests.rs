@@ -3,16 +3,17 @@ use protocol::{Lease, NodeRequest, Object};
 
 use super::*;
 use crate::downlink::Downlink;
-use crate::session::{CloudEnd, EdgeEnd};
+use crate::session::{Beats, CloudEnd, EdgeEnd};
 use crate::uplink::Uplink;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn settings(codec: Codec) -> ConversationSettings {
+    let beats = if codec == Codec::Native { Beats::WhenSilent } else { Beats::Always };
     ConversationSettings {
         codec,
         features: if codec == Codec::Native { Features::ALL } else { Features::default() },
-        keepalive: KeepaliveLimits { interval: SECOND * 3, silence_max: SECOND * 9 },
+        keepalive: KeepaliveLimits { beats, interval: SECOND * 3, silence_max: SECOND * 9 },
         lanes: LaneLimits { liveness: 4, status: 8, data: 8, extra: 0 },
         frame_bytes_max: 1 << 20,
         wall_clock: SECOND * 1000,
@@ -58,7 +59,8 @@ fn carry<A: End, B: End<Hears = A::Says>>(
         frames += 1;
         match to.hear(&frame, now).expect("the conversation goes on") {
             Heard::Message(envelope) => messages.push(envelope.body),
-            Heard::Nothing | Heard::Notice(_) => {}
+            Heard::Nothing | Heard::Notice(_) | Heard::Comparison(_) => {}
+            Heard::Renewal(_) | Heard::Renewed => {}
             Heard::Garbage(error) => panic!("a sound frame: {error}"),
         }
     }
@@ -178,7 +180,7 @@ fn only_a_peer_that_takes_notices_gets_one() {
 
 #[test]
 fn garbage_ends_a_native_conversation_at_once_and_upstream_s_after_a_while() {
-    let garbage = Frame::Binary(Bytes::from_static(b"\xc1"));
+    let garbage = Frame::Binary(Bytes::from_static(b"\xff\x00"));
     assert!(matches!(edge(Codec::Native).hear(&garbage, Duration::ZERO), Err(Broken::Protocol(_))));
     let mut edge = edge(Codec::KubeEdge);
     for _ in 1..GARBAGE_MAX {
@@ -193,8 +195,14 @@ fn what_a_native_peer_may_not_say_twice_or_within_parts_is_an_error() {
     let welcome = CloudFrame::Welcome { version: 1, session: 1, features: Features::ALL };
     let welcome = Codec::Native.encode_cloud(welcome).expect("a frame");
     assert!(matches!(edge(Codec::Native).hear(&welcome, Duration::ZERO), Err(Broken::Protocol(_))));
-    let hello =
-        Hello { version: 1, node: "n".to_owned(), instance: [0; 16], held: None, features: Features::ALL };
+    let hello = Hello {
+        version: 1,
+        node: "n".to_owned(),
+        instance: [0; 16],
+        held: None,
+        digest: None,
+        features: Features::ALL,
+    };
     let hello = Codec::Native.encode_edge(EdgeFrame::Hello(hello)).expect("a frame");
     assert!(matches!(cloud(Codec::Native).hear(&hello, Duration::ZERO), Err(Broken::Protocol(_))));
     let part =
