@@ -1,7 +1,8 @@
 //! #3941, #4048: a node is cut off for some minutes, the cloud evicts its pods, and when it is back they are
 //! killed and made anew, though nothing was wrong with them.
 //!
-//! Ours marks a silent node, so that no more pods come to it, and leaves alone those that it has.
+//! Ours marks a silent node, so that no more pods come to it, and leaves alone those that it has, unless they
+//! say for how long they tolerate that.
 
 use std::time::Duration;
 
