@@ -55,7 +55,13 @@ struct Connect;
 #[derive(Debug, Message)]
 struct Established {
     asks: Asks,
+    /// The opening of the store that the session's outbox and what it said of the node are of.
+    opening: u64,
 }
+
+/// The store was opened anew after a write failed.
+#[derive(Debug, Message)]
+struct Reopened;
 
 /// A session ended, or did not come to be.
 #[derive(Debug, Message)]
@@ -73,6 +79,8 @@ pub struct EdgeHub {
     backoff: Backoff,
     instance: [u8; 16],
     outbox: Outbox,
+    /// How often the store was opened anew.
+    opening: u64,
     asks: Option<Asks>,
     ended: Option<oneshot::Receiver<()>>,
 }
@@ -86,12 +94,12 @@ impl Module for EdgeHub {
 
     fn build(config: EdgeHubConfig, ports: Ports) -> Result<Self, BuildError> {
         let backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
-        let outbox = Outbox::new(ports.store.clone());
-        Ok(Self { config, ports, backoff, instance: [0; 16], outbox, asks: None, ended: None })
+        let outbox = Outbox::new(ports.store.store());
+        Ok(Self { config, ports, backoff, instance: [0; 16], outbox, opening: 0, asks: None, ended: None })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
-        wiring.handles::<Connect>().handles::<Established>().handles::<Ended>();
+        wiring.handles::<Connect>().handles::<Established>().handles::<Ended>().handles::<Reopened>();
         wiring.defers::<AskCloud>();
         wiring.asks::<ListHeld>(group::META).asks::<KeepChange>(group::META);
         wiring.publishes::<LinkUp>().publishes::<LinkDown>();
@@ -99,8 +107,7 @@ impl Module for EdgeHub {
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.instance = cx.uuid();
-        let finishing = self.outbox.open().map_err(Failure::because)?;
-        cx.spawn(finishing);
+        self.open(cx)?;
         self.connect(cx)
     }
 
@@ -115,6 +122,21 @@ impl Module for EdgeHub {
 }
 
 impl EdgeHub {
+    /// Reads the outbox from the newest opening of the store, and has itself told when there is another.
+    fn open(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.outbox = Outbox::new(self.ports.store.store());
+        let finishing = self.outbox.open().map_err(Failure::because)?;
+        cx.spawn(finishing);
+        let (over, me) = (self.outbox.over(), cx.me());
+        cx.spawn(async move {
+            over.await;
+            if me.send(Reopened).await.is_err() {
+                tracing::debug!("the hub stopped before it could hear that its store is open anew");
+            }
+        });
+        Ok(())
+    }
+
     fn connect(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         let node = NodeName::parse(cx.node()).map_err(Failure::because)?;
         let (asks, asked) = Asks::new(URGENT_MAX, ASKS_MAX);
@@ -132,6 +154,7 @@ impl EdgeHub {
             clock: Clock { since: cx.now(), wall: since_epoch },
             config: self.config.clone(),
             outbox: self.outbox.clone(),
+            opening: self.opening,
             node,
         };
         cx.spawn(async move {
@@ -150,8 +173,19 @@ impl Handler<Connect> for EdgeHub {
 
 impl Handler<Established> for EdgeHub {
     async fn handle(&mut self, established: Established, _: &mut Context<Self>) -> Result<(), Failure> {
-        self.asks = Some(established.asks);
+        // Without its asks a session ends.
+        self.asks = Some(established.asks).filter(|_| established.opening == self.opening);
         Ok(())
+    }
+}
+
+impl Handler<Reopened> for EdgeHub {
+    /// Begins anew with the outbox as it is on disk, and with a session: what the node holds may not be
+    /// what the cloud was told.
+    async fn handle(&mut self, _: Reopened, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.opening += 1;
+        self.asks = None;
+        self.open(cx)
     }
 }
 

@@ -72,6 +72,8 @@ struct Shared {
 /// link: no more can be known.
 ///
 /// There is a bound, and beyond it the oldest are dropped, counted and logged.
+///
+/// An outbox belongs to one opening of the store. When that is over, another one is read from the next.
 #[derive(Clone)]
 pub(crate) struct Outbox {
     shared: Rc<Shared>,
@@ -172,6 +174,11 @@ impl Outbox {
         place.send(Committing { number, entry, commit, responder });
     }
 
+    /// Waits until the store was opened anew.
+    pub(crate) fn over(&self) -> store::Over {
+        self.shared.store.over()
+    }
+
     /// Waits until something was taken over since the last wait.
     pub(crate) async fn filled(&self) {
         self.shared.filled.notified().await;
@@ -194,7 +201,11 @@ impl Outbox {
                 }
                 Ok(Some(Err(damage))) => damage.to_string(),
                 Ok(None) => "it is missing".to_owned(),
-                Err(failed) => failed.to_string(),
+                Err(corrupt @ StoreError::Corrupt { .. }) => corrupt.to_string(),
+                Err(failed) => {
+                    tracing::debug!(number, %failed, "the outbox cannot be read");
+                    return None;
+                }
             };
             tracing::error!(number, problem, "dropped an entry of the outbox that cannot be read");
             self.shared.remove(number);

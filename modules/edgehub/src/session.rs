@@ -79,7 +79,7 @@ pub(crate) enum End {
     Link(LinkError),
     #[error(transparent)]
     Broken(#[from] Broken),
-    #[error("the hub stops")]
+    #[error("the hub ended it")]
     Stopped,
 }
 

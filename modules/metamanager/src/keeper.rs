@@ -1,13 +1,18 @@
 //! Makes changes durable and published, many at a time and in their order.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
 use beehive::{Bus, Context, Me, Responder};
 use protocol::edge::{MetaError, ObjectChanged};
-use protocol::{ChangeKind, ObjectChange, ResourceType};
+use protocol::{ChangeKind, ObjectChange, ObjectKey, ResourceType};
 use store::{Batch, Commit, SharedStore};
 use tokio::sync::mpsc;
 
 use crate::layout::{self, OBJECTS};
-use crate::{MetaManager, NotKept, tokens};
+use crate::opening::NotKept;
+use crate::{MetaManager, tokens};
 
 /// How many changes may wait for the disk and for the receivers of their publication.
 const WAITING_MAX: usize = 1024;
@@ -31,11 +36,25 @@ struct Kept {
 pub(crate) struct Keeper {
     store: SharedStore,
     queue: Option<mpsc::Sender<Kept>>,
+    under_way: UnderWay,
 }
+
+/// The objects whose changes wait for the disk or are being published, the oldest first.
+type UnderWay = Rc<RefCell<VecDeque<ObjectKey>>>;
 
 impl Keeper {
     pub(crate) fn new(store: SharedStore) -> Self {
-        Self { store, queue: None }
+        Self { store, queue: None, under_way: UnderWay::default() }
+    }
+
+    /// Keeps changes in another opening of the store from here on.
+    pub(crate) fn use_store(&mut self, store: SharedStore) {
+        self.store = store;
+    }
+
+    /// Returns the objects whose changes are neither published nor known to have failed.
+    pub(crate) fn under_way(&self) -> Vec<ObjectKey> {
+        self.under_way.borrow().iter().cloned().collect()
     }
 
     /// Starts the task that finishes changes.
@@ -43,7 +62,7 @@ impl Keeper {
         let (queue, kept) = mpsc::channel(WAITING_MAX);
         self.queue = Some(queue);
         let (bus, me) = (cx.bus().clone(), cx.me());
-        cx.spawn(finish_all(kept, bus, me));
+        cx.spawn(finish_all(kept, self.under_way.clone(), bus, me));
     }
 
     /// Begins to keep a change; `false` if too many wait, which `responder` is told.
@@ -61,6 +80,7 @@ impl Keeper {
             }
             ChangeKind::Delete => self.removal(&change, Batch::new().remove(OBJECTS, key)),
         };
+        self.under_way.borrow_mut().push_back(change.key.clone());
         place.send(Kept { commit: self.store.commit(batch), change, responder });
         true
     }
@@ -79,9 +99,10 @@ impl Keeper {
     }
 }
 
-async fn finish_all(mut kept: mpsc::Receiver<Kept>, bus: Bus, me: Me<MetaManager>) {
+async fn finish_all(mut kept: mpsc::Receiver<Kept>, under_way: UnderWay, bus: Bus, me: Me<MetaManager>) {
     while let Some(Kept { change, commit, responder }) = kept.recv().await {
         let done = finish(change, commit, &bus, &me).await;
+        under_way.borrow_mut().pop_front();
         if let Some(responder) = responder {
             responder.reply(done);
         }

@@ -10,6 +10,7 @@ mod holdings;
 mod keeper;
 mod layout;
 mod load;
+mod opening;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -24,19 +25,22 @@ use protocol::edge::{
 use protocol::{
     ChangeKind, Held, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ResourceType, group,
 };
-use store::{SharedStore, StoreError};
+use store::{SharedMedium, SharedStore, StoreError};
 
 pub use crate::config::MetaManagerConfig;
 use crate::fetches::{Answer, Fetches, Joined};
 use crate::holdings::{Holdings, Verdict};
 use crate::keeper::Keeper;
 use crate::layout::OBJECTS;
+use crate::opening::{NotKept, Reopened};
 use crate::tokens::TokenCame;
 
 /// The module.
 #[derive(Debug)]
 pub struct MetaManager {
     config: MetaManagerConfig,
+    medium: SharedMedium,
+    /// The opening that the inventory was read from.
     store: SharedStore,
     holdings: Holdings,
     fetches: Fetches,
@@ -52,35 +56,30 @@ struct Fetched {
     answer: Result<NodeReply, CloudError>,
 }
 
-/// A change could not be made durable: nothing is known of what the store holds of the object.
-#[derive(Debug, Message)]
-struct NotKept(ObjectKey);
-
 impl Module for MetaManager {
     const NAME: ModuleName = ModuleName::new("metamanager");
     const GROUP: Group = group::META;
     const SECTION: &'static str = "metaManager";
     type Config = MetaManagerConfig;
-    type Ports = SharedStore;
+    type Ports = SharedMedium;
 
-    fn build(config: MetaManagerConfig, store: SharedStore) -> Result<Self, BuildError> {
+    fn build(config: MetaManagerConfig, medium: SharedMedium) -> Result<Self, BuildError> {
+        let store = medium.store();
         let keeper = Keeper::new(store.clone());
         let (holdings, fetches) = (Holdings::default(), Fetches::default());
-        Ok(Self { config, store, holdings, fetches, keeper, asking: 0 })
+        Ok(Self { config, medium, store, holdings, fetches, keeper, asking: 0 })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.defers::<KeepChange>().defers::<GetObject>().defers::<GetToken>();
         wiring.handles::<ListHeld>().handles::<ListObjects>();
-        wiring.handles::<Fetched>().handles::<TokenCame>().handles::<NotKept>();
+        wiring.handles::<Fetched>().handles::<TokenCame>().handles::<NotKept>().handles::<Reopened>();
         wiring.may_ask::<AskCloud>(group::HUB);
         wiring.publishes::<ObjectChanged>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
-        self.holdings = load::load(&*self.store).await.map_err(Failure::because)?;
-        tokens::sweep(&*self.store, &self.holdings.list()).await.map_err(Failure::because)?;
-        tracing::info!(objects = self.holdings.len(), "read the inventory of the edge store");
+        self.open(cx).await?;
         self.keeper.start(cx);
         Ok(())
     }
@@ -91,8 +90,9 @@ impl Defer<KeepChange> for MetaManager {
         &mut self,
         KeepChange(change): KeepChange,
         responder: Responder<Result<(), MetaError>>,
-        _: &mut Context<Self>,
+        cx: &mut Context<Self>,
     ) -> Result<(), Failure> {
+        self.read_anew(cx).await?;
         if change.kind != ChangeKind::Delete && !layout::names(&change.object, &change.key) {
             let key = &change.key;
             responder.reply(Err(MetaError(format!("the change of {key} carries another object"))));
@@ -136,19 +136,13 @@ impl Handler<Fetched> for MetaManager {
     }
 }
 
-impl Handler<NotKept> for MetaManager {
-    async fn handle(&mut self, NotKept(key): NotKept, _: &mut Context<Self>) -> Result<(), Failure> {
-        self.holdings.distrust(key);
-        Ok(())
-    }
-}
-
 impl Handler<ListHeld> for MetaManager {
     async fn handle(
         &mut self,
         _: ListHeld,
-        _: &mut Context<Self>,
+        cx: &mut Context<Self>,
     ) -> Result<Result<Vec<Held>, MetaError>, Failure> {
+        self.read_anew(cx).await?;
         Ok(Ok(self.holdings.list()))
     }
 }

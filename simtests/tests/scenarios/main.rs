@@ -3,6 +3,7 @@
 mod api;
 mod checks;
 mod determinism;
+mod disks;
 mod links;
 mod pods;
 mod soak;
