@@ -56,6 +56,8 @@ struct State {
     failing: BTreeMap<u64, DiskFault>,
     is_full: bool,
     slowness: u32,
+    /// The batches that were taken, and the bytes of their keys and values.
+    taken: [u64; 2],
 }
 
 /// A disk. Clones are the same disk.
@@ -88,6 +90,7 @@ impl Disk {
             failing: BTreeMap::new(),
             is_full: false,
             slowness: 1,
+            taken: [0, 0],
         };
         Self {
             name: name.clone(),
@@ -187,6 +190,11 @@ impl Disk {
         state.slowness = 1;
     }
 
+    /// Returns how many batches were taken, and the bytes of their keys and values.
+    pub(crate) fn taken(&self) -> [u64; 2] {
+        self.lock().taken
+    }
+
     /// Damages one synced record of a tree. Returns whether there was any.
     pub(crate) fn damage(&self, tree: &'static str) -> bool {
         let mut state = self.lock();
@@ -262,6 +270,8 @@ impl State {
             }
             None => {
                 self.visible.write(&batch);
+                self.taken[0] += 1;
+                self.taken[1] += bytes(&batch);
                 let takes = self.rng.random_range(SYNC) * self.slowness;
                 let newest = self.pending.back().map_or(now, |pending| pending.due);
                 let due = newest.max(now + takes);
@@ -291,6 +301,14 @@ impl fmt::Debug for DiskStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DiskStore").field("disk", &self.disk.name).finish_non_exhaustive()
     }
+}
+
+fn bytes(batch: &Batch) -> u64 {
+    let sizes = batch.writes().iter().map(|write| match write {
+        Write::Put { key, value, .. } => key.len() + value.len(),
+        Write::Remove { key, .. } => key.len(),
+    });
+    sizes.map(|size| u64::try_from(size).unwrap_or(u64::MAX)).sum()
 }
 
 fn hash(batch: &Batch) -> u64 {

@@ -29,6 +29,7 @@ mod failure;
 mod link;
 mod log;
 mod machine;
+mod mischief;
 mod node;
 mod profile;
 mod report;

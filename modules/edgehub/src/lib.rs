@@ -42,6 +42,8 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::f
 /// The longest pause while nothing answers at all. Such a dial costs the cloud nothing, and a path that
 /// comes back is to be used within ten seconds.
 const UNREACHED_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How much later a simulation may let the hub dial.
+const LATE: Duration = Duration::from_secs(10);
 /// A session that lasted this long was a good one: the next pause is short again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// The time that a session gets to say goodbye when the hub stops.
@@ -125,7 +127,7 @@ impl EdgeHub {
     /// Reads the outbox from the newest opening of the store, and has itself told when there is another.
     fn open(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.outbox = Outbox::new(self.ports.store.store());
-        let finishing = self.outbox.open().map_err(Failure::because)?;
+        let finishing = self.outbox.open(cx.bus().clone()).map_err(Failure::because)?;
         cx.spawn(finishing);
         let (over, me) = (self.outbox.over(), cx.me());
         cx.spawn(async move {
@@ -200,6 +202,8 @@ impl Handler<Ended> for EdgeHub {
             (pause, true) => pause.min(UNREACHED_PAUSE_MAX),
             (pause, false) => pause,
         };
+        let late = if cx.buggify("edgehub.late-reconnect") { LATE } else { Duration::ZERO };
+        let pause = pause + late;
         tracing::debug!(?pause, "dialing again after a pause");
         cx.after(pause, Connect);
         Ok(())
@@ -217,6 +221,10 @@ impl Defer<AskCloud> for EdgeHub {
             let at = cx.wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
             let at_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
             self.outbox.accept(MessageId::from_random(cx.uuid()), at_ms, request, responder);
+            return Ok(());
+        }
+        if cx.buggify("edgehub.queue-full") {
+            responder.reply(Err(CloudError::Overloaded));
             return Ok(());
         }
         match &self.asks {

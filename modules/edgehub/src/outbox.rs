@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use beehive::Bus;
 use bytes::Bytes;
 use protocol::edge::CloudError;
 use protocol::{ApiStatus, NodeReply, NodeRequest, ObjectKey, ResourceType};
 use store::{Batch, Commit, SharedStore, StoreError};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
 use wire::codec::DecodeError;
 use wire::session::{Backlog, BacklogLimits, Displaced, Entry};
 use wire::{Envelope, MessageId, Uplink};
@@ -22,6 +24,8 @@ const TREE: &str = "edgehub.outbox";
 const FORMAT: u8 = 1;
 /// How many entries are read at once.
 const PAGE: usize = 128;
+/// How long a simulation may let an event wait that is on disk.
+const SLOW: Duration = Duration::from_secs(5);
 /// Requests that may wait for the disk.
 const COMMITTING_MAX: usize = 256;
 
@@ -134,7 +138,7 @@ impl Outbox {
     /// Reads what an earlier process left, and returns the task that waits for the disk.
     ///
     /// A damaged entry is dropped; it never keeps the node from starting.
-    pub(crate) fn open(&mut self) -> Result<impl Future<Output = ()> + use<>, StoreError> {
+    pub(crate) fn open(&mut self, bus: Bus) -> Result<impl Future<Output = ()> + use<>, StoreError> {
         let mut after: Option<Bytes> = None;
         loop {
             let survey = self.shared.store.survey(TREE, b"", after.as_deref(), PAGE)?;
@@ -154,7 +158,7 @@ impl Outbox {
         tracing::info!(entries, "read the outbox");
         let (committing, commits) = mpsc::channel(COMMITTING_MAX);
         self.committing = Some(committing);
-        Ok(finish(Rc::clone(&self.shared), commits))
+        Ok(finish(Rc::clone(&self.shared), commits, bus))
     }
 
     /// Takes over a request; who asked hears of it when it is on disk.
@@ -250,9 +254,13 @@ fn key_of(number: u64) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
 
-async fn finish(shared: Rc<Shared>, mut commits: mpsc::Receiver<Committing>) {
+async fn finish(shared: Rc<Shared>, mut commits: mpsc::Receiver<Committing>, bus: Bus) {
     while let Some(Committing { number, entry, commit, responder }) = commits.recv().await {
-        match commit.await {
+        let committed = commit.await;
+        if bus.buggify("edgehub.slow-outbox") {
+            sleep(SLOW).await;
+        }
+        match committed {
             Ok(()) => {
                 shared.push(number, entry);
                 responder.reply(Ok(NodeReply::Done));

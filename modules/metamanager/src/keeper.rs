@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use beehive::{Bus, Context, Me, Responder};
 use protocol::edge::{MetaError, ObjectChanged};
 use protocol::{ChangeKind, ObjectChange, ObjectKey, ResourceType};
 use store::{Batch, Commit, SharedStore};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use crate::layout::{self, OBJECTS};
 use crate::opening::NotKept;
@@ -16,6 +18,9 @@ use crate::{MetaManager, tokens};
 
 /// How many changes may wait for the disk and for the receivers of their publication.
 const WAITING_MAX: usize = 1024;
+
+/// How long a simulation may let a change wait that is on disk.
+const SLOW: Duration = Duration::from_secs(3);
 
 type Done = Responder<Result<(), MetaError>>;
 
@@ -123,6 +128,9 @@ async fn finish(
             tracing::debug!("the metadata manager stopped before it could hear of the failure");
         }
         return Err(MetaError(failed.to_string()));
+    }
+    if bus.buggify("metamanager.slow-publish") {
+        sleep(SLOW).await;
     }
     match bus.publish(ObjectChanged(change)).await {
         Ok(_) => Ok(()),

@@ -98,6 +98,10 @@ impl Defer<KeepChange> for MetaManager {
             responder.reply(Err(MetaError(format!("the change of {key} carries another object"))));
             return Ok(());
         }
+        if cx.buggify("metamanager.queue-full") {
+            responder.reply(Err(MetaError("a simulation lets the queue be full".to_owned())));
+            return Ok(());
+        }
         if self.holdings.judge(&change) == Verdict::Stale {
             tracing::debug!(key = %change.key, kind = ?change.kind, "dropped a change that is older than what is held");
             responder.reply(Ok(()));
@@ -116,6 +120,9 @@ impl Defer<GetObject> for MetaManager {
         responder: Responder<Answer>,
         cx: &mut Context<Self>,
     ) -> Result<(), Failure> {
+        if cx.buggify("metamanager.object-forgotten") && self.holdings.has(&key) {
+            self.holdings.distrust(key.clone());
+        }
         match self.read(&key) {
             Ok(Some(object)) => responder.reply(Ok(object)),
             Ok(None) => {
@@ -143,6 +150,9 @@ impl Handler<ListHeld> for MetaManager {
         cx: &mut Context<Self>,
     ) -> Result<Result<Vec<Held>, MetaError>, Failure> {
         self.read_anew(cx).await?;
+        if cx.buggify("metamanager.no-inventory") {
+            return Ok(Err(MetaError("a simulation keeps the inventory back".to_owned())));
+        }
         Ok(Ok(self.holdings.list()))
     }
 }
