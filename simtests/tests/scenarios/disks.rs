@@ -131,3 +131,27 @@ fn a_failed_sync_leaves_edge_and_cloud_of_one_mind() {
         });
     }
 }
+
+/// What a flash disk has to bear of a node where nothing happens: each pod's token is renewed and kept
+/// every 49 minutes, and nothing else is written. docs/simulation.md has the figure.
+#[test]
+fn an_idle_node_with_five_pods_writes_their_tokens_and_nothing_else() {
+    let outcome = simtests::run(40, |sim| {
+        let kube = start(sim)?;
+        for number in 0..5 {
+            let name = format!("pod-{number}");
+            assert!(sim.block_on(create(&kube, &name)));
+            until_it_runs(sim, &kube, &name)?;
+        }
+        // Events leave the outbox meanwhile.
+        sim.run_for(5 * MINUTE)?;
+        let [batches, bytes] = sim.disk_writes("edge-01");
+        sim.run_for(2 * 60 * MINUTE)?;
+        let [batches_after, bytes_after] = sim.disk_writes("edge-01");
+        let (batches, bytes) = (batches_after - batches, bytes_after - bytes);
+        println!("an idle node with 5 pods gives its store {batches} batches of {bytes} bytes in two hours");
+        assert!(batches <= 15 && bytes <= 15 * 1_500, "{batches} batches, {bytes} bytes");
+        Ok(())
+    });
+    assert!(outcome.failure.is_none(), "{outcome}");
+}
