@@ -38,6 +38,13 @@ impl Bus {
         Self { core, me }
     }
 
+    /// Tells whether something is to go wrong on purpose at this point; see
+    /// [`Context::buggify`](crate::Context::buggify).
+    #[must_use]
+    pub fn buggify(&self, point: &'static str) -> bool {
+        self.core.buggify.as_ref().is_some_and(|buggify| buggify.strikes(&self.core.node, point))
+    }
+
     /// Addresses the members of a group.
     pub const fn to(&self, group: Group) -> To<'_> {
         To { bus: self, group }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rand::rngs::SmallRng;
-use rand::{Rng as _, RngCore as _, SeedableRng as _};
+use rand::{RngCore as _, SeedableRng as _};
 use tokio::time::Instant;
 
 use crate::bus::Bus;
@@ -22,15 +22,6 @@ use crate::timer::{TimerKey, Timers};
 /// The random numbers that a module is given, decided by the node's seed.
 pub type Rng = SmallRng;
 
-/// How often a simulation lets things go wrong on purpose.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Buggify {
-    /// Which share of the points takes part in this run, between 0 and 1.
-    pub points: f64,
-    /// How often a point that takes part strikes, between 0 and 1.
-    pub strikes: f64,
-}
-
 /// What a module's handlers are given: the bus, timers, tasks, time and randomness.
 pub struct Context<M: Module> {
     bus: Bus,
@@ -38,8 +29,6 @@ pub struct Context<M: Module> {
     pub(crate) timers: Timers<M>,
     pub(crate) tasks: Rc<Tasks>,
     rng: Rng,
-    seed: u64,
-    buggify: Option<Buggify>,
 }
 
 impl<M: Module> Context<M> {
@@ -50,15 +39,7 @@ impl<M: Module> Context<M> {
         tasks: Rc<Tasks>,
         chance: Chance,
     ) -> Self {
-        Self {
-            bus: Bus::new(core, module),
-            mailbox,
-            timers: Timers::new(),
-            tasks,
-            rng: chance.rng(M::NAME),
-            seed: chance.seed,
-            buggify: chance.buggify,
-        }
+        Self { bus: Bus::new(core, module), mailbox, timers: Timers::new(), tasks, rng: chance.rng(M::NAME) }
     }
 
     pub(crate) const fn core(&self) -> &Arc<Core> {
@@ -144,12 +125,11 @@ impl<M: Module> Context<M> {
         bytes
     }
 
-    /// Returns whether something is to go wrong at this point. Never true unless the node's options
-    /// ask for it, as simulations do.
-    pub fn buggify(&mut self, point: &'static str) -> bool {
-        let Some(Buggify { points, strikes }) = self.buggify else { return false };
-        let takes_part = SmallRng::seed_from_u64(mix(self.seed, point)).random_bool(points.clamp(0.0, 1.0));
-        takes_part && self.rng.random_bool(strikes.clamp(0.0, 1.0))
+    /// Tells whether something is to go wrong on purpose at this point. Never so unless the node was
+    /// given a [`Buggify`](crate::Buggify), as simulations do. Tasks ask [`Bus::buggify`].
+    #[must_use]
+    pub fn buggify(&self, point: &'static str) -> bool {
+        self.bus.buggify(point)
     }
 
     /// Returns the module's name.
@@ -171,7 +151,6 @@ pub(crate) struct Chance {
     pub(crate) seed: u64,
     /// How many values there were before.
     pub(crate) generation: u64,
-    pub(crate) buggify: Option<Buggify>,
 }
 
 impl Chance {

@@ -8,6 +8,7 @@ use std::thread::ThreadId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::buggify::Buggify;
 use crate::clock::Clock;
 use crate::error::{Chain, NodeFailure};
 use crate::metrics::{Cell, Counter, ModuleState};
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) permits: Vec<Permits>,
     pub(crate) waits: Waits,
     pub(crate) trace: Option<Arc<dyn TraceSink>>,
+    pub(crate) buggify: Option<Arc<dyn Buggify>>,
     /// Told whenever a module's state changes.
     pub(crate) changed: watch::Sender<()>,
     /// The first module that was given up.
@@ -62,6 +64,7 @@ impl Core {
             permits,
             waits: Waits::default(),
             trace: options.trace,
+            buggify: options.buggify,
             changed: watch::channel(()).0,
             failure: watch::channel(None).0,
             activity: Counter::default(),

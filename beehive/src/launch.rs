@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::Entry;
-use crate::context::{Buggify, Chance};
+use crate::context::Chance;
 use crate::core::{Core, Permits};
 use crate::engine::{Engine, Factory, StopSignal};
 use crate::host::Handle;
@@ -61,7 +61,6 @@ pub(crate) trait Built {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) seed: u64,
-    pub(crate) buggify: Option<Buggify>,
     pub(crate) stuck_after: Duration,
 }
 
@@ -200,7 +199,7 @@ impl<M: Module> Built for Ready<M> {
             mailbox: self.mailbox,
             sender: self.sender,
             supervisor: Supervisor::new(self.restart),
-            chance: Chance { seed: settings.seed, generation: 0, buggify: settings.buggify },
+            chance: Chance { seed: settings.seed, generation: 0 },
             stuck_after: settings.stuck_after,
             stop: Rc::new(StopSignal::default()),
         })

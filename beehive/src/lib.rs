@@ -5,6 +5,7 @@ pub mod latest;
 pub mod section;
 
 mod ask;
+mod buggify;
 mod bus;
 mod catalog;
 mod clock;
@@ -36,11 +37,12 @@ mod wait;
 pub mod probe;
 
 pub use ask::{Ask, AskAll};
+pub use buggify::Buggify;
 pub use bus::{Bus, To};
 pub use catalog::{Catalog, Entry};
 pub use clock::{Clock, SystemClock};
 pub use config::ModuleConfig;
-pub use context::{Buggify, Context, Rng};
+pub use context::{Context, Rng};
 pub use error::{
     AskError, BuildError, Chain, Delivered, Failure, LaunchError, NodeFailure, PublishError, SendError,
 };

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use crate::buggify::Buggify;
 use crate::bus::Bus;
 use crate::catalog::Catalog;
 use crate::clock::{Clock, SystemClock};
-use crate::context::Buggify;
 use crate::core::Core;
 use crate::error::{LaunchError, NodeFailure};
 use crate::host::Handle;
@@ -57,8 +57,8 @@ pub struct NodeOptions {
     pub stuck_after: Duration,
     /// Who watches the bus.
     pub trace: Option<Arc<dyn TraceSink>>,
-    /// How often things go wrong on purpose; only simulations set it.
-    pub buggify: Option<Buggify>,
+    /// Where things go wrong on purpose; only simulations set it.
+    pub buggify: Option<Arc<dyn Buggify>>,
 }
 
 impl Default for NodeOptions {
@@ -93,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) trace: Option<Arc<dyn TraceSink>>,
+    pub(crate) buggify: Option<Arc<dyn Buggify>>,
 }
 
 /// How a node's modules ended.
@@ -151,10 +152,10 @@ impl Node {
             name: options.name.as_str().into(),
             clock: options.clock.clone(),
             trace: options.trace.clone(),
+            buggify: options.buggify.clone(),
         };
         let core = Arc::new(Core::new(shared, routes.build(), cells, permits));
-        let settings =
-            Settings { seed: options.seed, buggify: options.buggify, stuck_after: options.stuck_after };
+        let settings = Settings { seed: options.seed, stuck_after: options.stuck_after };
         let handles = built
             .into_iter()
             .enumerate()

@@ -1,6 +1,7 @@
 //! Time, randomness and names are given to a module, and decided by its node's options.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use beehive::{
@@ -62,7 +63,17 @@ impl Clock for Noon {
     }
 }
 
-async fn given(seed: u64, buggify: Option<Buggify>) -> Vec<Given> {
+/// Strikes every so many times.
+struct Often(u64, AtomicU64);
+
+impl Buggify for Often {
+    fn strikes(&self, node: &str, point: &'static str) -> bool {
+        assert_eq!((node, point), ("n-1", "point"));
+        self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.0)
+    }
+}
+
+async fn given(seed: u64, buggify: Option<Arc<dyn Buggify>>) -> Vec<Given> {
     let options = NodeOptions {
         name: "n-1".to_owned(),
         seed,
@@ -97,7 +108,6 @@ async fn the_same_seed_gives_the_same_and_another_seed_another() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn nothing_goes_wrong_on_purpose_unless_asked_for() {
     assert_eq!(given(1, None).await[0].strikes, 0);
-    assert_eq!(given(1, Some(Buggify { points: 0.0, strikes: 1.0 })).await[0].strikes, 0);
-    let some = given(1, Some(Buggify { points: 1.0, strikes: 0.1 })).await[0].strikes;
-    assert!((50..200).contains(&some), "{some}");
+    let often: Arc<dyn Buggify> = Arc::new(Often(10, AtomicU64::new(0)));
+    assert_eq!(given(1, Some(often)).await[0].strikes, 100);
 }

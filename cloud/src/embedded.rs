@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use apiserver::{ApiServer, Identity, NodeLogs, OpenError, Options, SigningKey};
 use beehive::{Clock, SystemClock};
-use store::SharedStore;
+use store::SharedMedium;
 use tokio::sync::oneshot;
 
 use crate::https::authority::write_private;
@@ -22,7 +22,7 @@ const MASTERS: &str = "system:masters";
 #[derive(Debug)]
 pub struct EmbeddedOptions {
     /// Keeps the objects.
-    pub store: SharedStore,
+    pub store: SharedMedium,
     /// Holds the authority's files and the signing key; made if it is missing.
     pub directory: PathBuf,
     /// Where to listen.

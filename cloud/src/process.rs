@@ -12,7 +12,7 @@ use clap::Parser;
 use cloudhub::CloudHubConfig;
 use node_config::{Causes, ConfigError, Ending, Loaded, Process, ProcessArgs, StartError, is_enabled};
 use store::MemoryStore;
-use store_sled::SledStore;
+use store_sled::{OnDamage, SledMedium};
 use tokio::time::sleep;
 
 use crate::CloudPorts;
@@ -117,7 +117,8 @@ async fn prepare(
     let settings = &loaded.settings;
     let api = &settings.api_server;
     let embedded = Embedded::open(EmbeddedOptions {
-        store: Arc::new(SledStore::open(&settings.store)?),
+        // Nobody would send a cloud again what it lost.
+        store: Arc::new(SledMedium::open(&settings.store, OnDamage::Refuse)?),
         directory: api.directory.clone(),
         address: SocketAddr::new(api.address, api.port),
         logs: Arc::new(NoNodeLogs),

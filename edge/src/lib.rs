@@ -18,7 +18,7 @@ use beehive::Catalog;
 use edged::{Edged, EdgedPorts};
 use edgehub::EdgeHub;
 use metamanager::MetaManager;
-use store::SharedStore;
+use store::SharedMedium;
 
 pub use process::{Args, inert_catalog, main_with, open_store};
 
@@ -26,7 +26,7 @@ pub use process::{Args, inert_catalog, main_with, open_store};
 #[derive(Clone)]
 pub struct EdgePorts {
     /// Keeps the node's objects.
-    pub store: SharedStore,
+    pub store: SharedMedium,
     /// Reaches the cloud.
     pub hub: edgehub::Ports,
     /// Runs pods.

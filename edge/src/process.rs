@@ -10,8 +10,8 @@ use edged::config::EdgedConfig;
 use edgehub::EdgeHubConfig;
 use node_config::{Ending, Loaded, Process, ProcessArgs, StartError, is_enabled};
 use protocol::NodeName;
-use store::{MemoryStore, SharedStore};
-use store_sled::{OpenError, SledStore};
+use store::{MemoryStore, SharedMedium};
+use store_sled::{OnDamage, OpenError, SledMedium};
 use wire::MemoryNetwork;
 
 use crate::EdgePorts;
@@ -98,16 +98,8 @@ async fn prepare(
 /// # Errors
 ///
 /// When it is in use, or the directory cannot be used.
-pub fn open_store(directory: &Path) -> Result<SharedStore, OpenError> {
-    let opened = SledStore::open_or_recover(directory)?;
-    if let Some(recovery) = &opened.recovery {
-        tracing::error!(
-            cause = recovery.cause,
-            moved_to = %recovery.moved_to.display(),
-            "the node's store was damaged: it begins anew with what the cloud sends"
-        );
-    }
-    Ok(Arc::new(opened.store))
+pub fn open_store(directory: &Path) -> Result<SharedMedium, OpenError> {
+    Ok(Arc::new(SledMedium::open(directory, OnDamage::MoveAside)?))
 }
 
 /// Returns the catalog with ports that do nothing, to be looked at.
@@ -118,7 +110,7 @@ pub fn inert_catalog() -> Catalog {
 
 /// Makes ports that do nothing, for a catalog that is only looked at.
 fn inert() -> EdgePorts {
-    let store: SharedStore = Arc::new(MemoryStore::new());
+    let store: SharedMedium = Arc::new(MemoryStore::new());
     EdgePorts {
         store: store.clone(),
         hub: edgehub::Ports { dialer: Arc::new(MemoryNetwork::default()), store },

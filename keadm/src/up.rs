@@ -14,7 +14,7 @@ use kube::Api;
 use kube::api::ListParams;
 use node_config::{Ending, LogFormat, report, start_logging};
 use protocol::{NameError, NodeName};
-use store_sled::{OpenError, SledStore};
+use store_sled::{OnDamage, OpenError, SledMedium};
 use tokio::time::{Instant, sleep};
 use wire::MemoryNetwork;
 
@@ -92,7 +92,8 @@ pub(crate) async fn run(flags: Up) -> Ending {
 async fn start(flags: &Up) -> Result<Cluster, UpError> {
     let directory = absolute(&flags.data_dir)?;
     say(&format!("keeping everything in {}", directory.display()));
-    let store = SledStore::open(directory.join("cloud/store")).map_err(|error| match error {
+    let store = SledMedium::open(directory.join("cloud/store"), OnDamage::Refuse);
+    let store = store.map_err(|error| match error {
         OpenError::InUse { .. } => UpError::InUse(error),
         other => UpError::Store(other),
     })?;

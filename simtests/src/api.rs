@@ -13,7 +13,7 @@ use beehive::latest;
 use kube::Client;
 use rand::Rng as _;
 use rand::rngs::SmallRng;
-use store::{MemoryStore, SharedStore};
+use store::{MemoryStore, SharedMedium};
 
 use crate::clock::SimClock;
 use crate::world::World;
@@ -89,7 +89,7 @@ impl Api {
     /// Opens the API server over what the disk holds.
     pub(crate) async fn open(
         &self,
-        store: SharedStore,
+        store: SharedMedium,
         clock: Arc<SimClock>,
         run: u64,
     ) -> Result<ApiServer, apiserver::OpenError> {

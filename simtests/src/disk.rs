@@ -1,8 +1,8 @@
 //! A machine's disk: what was synced survives a crash, what was not may or may not.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +10,10 @@ use bytes::Bytes;
 use protocol::Held;
 use rand::Rng as _;
 use rand::rngs::SmallRng;
-use store::{Batch, Commit, SharedStore, Store, StoreError, Survey, Write};
-use tokio::time::{Instant, sleep_until};
+use store::{
+    Batch, Commit, Medium, Openings, Over, SharedMedium, SharedStore, Store, StoreError, Survey, Trees, Write,
+};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::check::acknowledged::{self, HELD};
 use crate::trace::digest;
@@ -20,19 +22,20 @@ use crate::world::World;
 /// How long a sync takes on a sound disk.
 const SYNC: Range<Duration> = Duration::from_micros(200)..Duration::from_millis(8);
 
-/// How a write fails.
+/// The pause before a store that failed is opened anew, and the longest one, as of the real medium.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How a write fails. It is the last of its opening: as after any failure the store is opened anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFault {
     /// Nothing of it is seen.
     Refused,
-    /// Reads see it, and a crash loses it.
+    /// Reads see it, and whether it is there later is as uncertain as of any write that was not synced.
     NotDurable,
     /// It is acknowledged, and a crash loses it: a disk that lies. No schedule has it, since nobody
     /// can keep a promise on such a disk; it shows that checks notice what is lost.
     Forgotten,
 }
-
-type Trees = BTreeMap<&'static str, BTreeMap<Bytes, Bytes>>;
 
 #[derive(Debug)]
 struct Pending {
@@ -43,16 +46,20 @@ struct Pending {
 #[derive(Debug)]
 struct State {
     rng: SmallRng,
-    /// Which opening of the disk is valid; older ones are of a process that crashed.
-    opened: u64,
     visible: Trees,
     durable: Trees,
     pending: VecDeque<Pending>,
+    /// Why this opening takes no more, and since when.
+    failure: Option<(StoreError, Instant)>,
+    /// The pause before the next opening after a failure, and since when this one goes on.
+    pause: Duration,
+    since: Instant,
     writes: u64,
     failing: BTreeMap<u64, DiskFault>,
-    corrupt: BTreeSet<(&'static str, Bytes)>,
     is_full: bool,
     slowness: u32,
+    /// The batches that were taken, and the bytes of their keys and values.
+    taken: [u64; 2],
 }
 
 /// A disk. Clones are the same disk.
@@ -60,6 +67,7 @@ struct State {
 pub(crate) struct Disk {
     name: Arc<str>,
     world: Arc<World>,
+    openings: Openings,
     state: Arc<Mutex<State>>,
 }
 
@@ -74,58 +82,98 @@ impl Disk {
     pub(crate) fn new(name: &Arc<str>, world: &Arc<World>) -> Self {
         let state = State {
             rng: world.rng(&format!("disk of {name}")),
-            opened: 0,
-            visible: Trees::new(),
-            durable: Trees::new(),
+            visible: Trees::default(),
+            durable: Trees::default(),
             pending: VecDeque::new(),
+            failure: None,
+            pause: PAUSE.0,
+            since: world.start,
             writes: 0,
             failing: BTreeMap::new(),
-            corrupt: BTreeSet::new(),
             is_full: false,
             slowness: 1,
+            taken: [0, 0],
         };
-        Self { name: name.clone(), world: world.clone(), state: Arc::new(Mutex::new(state)) }
+        Self {
+            name: name.clone(),
+            world: world.clone(),
+            openings: Openings::default(),
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the store on the disk as a starting process does. Stores opened before are closed.
-    pub(crate) fn open(&self) -> SharedStore {
-        let mut state = self.lock();
-        state.opened += 1;
-        Arc::new(DiskStore { disk: self.clone(), opening: state.opened })
+    /// Opens the store on the disk as a starting process does. What was opened before is closed.
+    pub(crate) fn open(&self) -> SharedMedium {
+        if self.lock().failure.is_some() {
+            self.lose_unsynced("process");
+        }
+        self.openings.begin();
+        Arc::new(self.clone())
     }
 
     /// Lets the machine lose what was not synced: of the writes that were under way an arbitrary
     /// number of the oldest survives, each of them whole or not at all.
     pub(crate) fn crash(&self) {
+        self.lose_unsynced("crash");
+        self.openings.begin();
+    }
+
+    fn lose_unsynced(&self, why: &str) {
         let mut state = self.lock();
-        state.settle(Instant::now());
+        let now = Instant::now();
+        if state.failure.is_none() {
+            state.settle(now);
+        }
         let survivors = state.pending.len();
         let survivors = if survivors == 0 { 0 } else { state.rng.random_range(0..=survivors) };
         for _ in 0..survivors {
             let Some(pending) = state.pending.pop_front() else { break };
-            write_all(&mut state.durable, &pending.batch);
+            state.durable.write(&pending.batch);
         }
         let lost = state.pending.len();
         state.pending.clear();
         state.visible = state.durable.clone();
-        state.opened += 1;
-        self.world.record(format_args!("disk {} crash: {survivors} unsynced kept, {lost} lost", self.name));
+        state.failure = None;
+        state.since = now;
+        self.world.record(format_args!("disk {} {why}: {survivors} unsynced kept, {lost} lost", self.name));
+    }
+
+    /// Opens the store anew after a failure, as soon as the disk takes writes.
+    async fn revive(self, opening: u64) {
+        loop {
+            let pause = self.next_pause();
+            sleep(pause).await;
+            if self.openings.newest() != opening {
+                return;
+            }
+            if !self.lock().is_full {
+                break;
+            }
+        }
+        self.lose_unsynced("opened anew");
+        self.openings.begin();
+    }
+
+    /// Returns the pause before an attempt; the next is twice as long. An opening that lasted was a
+    /// good one, and the first pause after it is short.
+    fn next_pause(&self) -> Duration {
+        let mut state = self.lock();
+        let pause = state.pause;
+        state.pause = (pause * 2).min(PAUSE.1);
+        pause
     }
 
     /// Reads the objects that a crash would leave.
     pub(crate) fn held(&self) -> Vec<Held> {
         let mut state = self.lock();
         state.settle(Instant::now());
-        let records = state.durable.get(HELD).into_iter().flatten();
-        let read = |(key, value): (&Bytes, &Bytes)| {
-            let is_corrupt = state.corrupt.contains(&(HELD, key.clone()));
-            acknowledged::read(key, Some(value.as_ref()).filter(|_| !is_corrupt))
-        };
-        records.filter_map(read).collect()
+        let durable = &state.durable;
+        let read = |key: &Bytes| acknowledged::read(key, durable.get(HELD, key).ok().flatten().as_deref());
+        durable.keys(HELD).filter_map(read).collect()
     }
 
     /// Puts a record where no process knows of it, or takes one away.
@@ -137,8 +185,8 @@ impl Disk {
             Some(value) => Batch::new().put(tree, key, Bytes::copy_from_slice(value)),
             None => Batch::new().remove(tree, key),
         };
-        write_all(&mut state.visible, &batch);
-        write_all(&mut state.durable, &batch);
+        state.visible.write(&batch);
+        state.durable.write(&batch);
     }
 
     /// Makes the `after`-th write from here fail.
@@ -166,16 +214,49 @@ impl Disk {
         state.slowness = 1;
     }
 
+    /// Returns how many batches were taken, and the bytes of their keys and values.
+    pub(crate) fn taken(&self) -> [u64; 2] {
+        self.lock().taken
+    }
+
     /// Damages one synced record of a tree. Returns whether there was any.
     pub(crate) fn damage(&self, tree: &'static str) -> bool {
         let mut state = self.lock();
-        let keys: Vec<Bytes> =
-            state.durable.get(tree).into_iter().flat_map(BTreeMap::keys).cloned().collect();
+        let keys: Vec<Bytes> = state.durable.keys(tree).cloned().collect();
         if keys.is_empty() {
             return false;
         }
         let at = state.rng.random_range(0..keys.len());
-        keys.get(at).is_some_and(|key| state.corrupt.insert((tree, key.clone())))
+        let Some(key) = keys.get(at) else { return false };
+        state.durable.damage(tree, key);
+        state.visible.damage(tree, key);
+        true
+    }
+
+    /// Takes a batch, and returns when it will be durable.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a real medium has a thread of its own; this task is as its"
+    )]
+    fn apply(&self, batch: Batch, opening: u64) -> Result<Instant, StoreError> {
+        let mut state = self.opened(opening)?;
+        let had_failed = state.failure.is_some();
+        let applied = state.apply(batch);
+        if !had_failed && applied.is_err() {
+            drop(state);
+            tokio::task::spawn_local(self.clone().revive(opening));
+        }
+        applied
+    }
+
+    fn opened(&self, opening: u64) -> Result<MutexGuard<'_, State>, StoreError> {
+        if self.openings.newest() == opening { Ok(self.lock()) } else { Err(StoreError::Closed) }
+    }
+}
+
+impl Medium for Disk {
+    fn store(&self) -> SharedStore {
+        Arc::new(DiskStore { disk: self.clone(), opening: self.openings.newest() })
     }
 }
 
@@ -183,53 +264,58 @@ impl State {
     /// Makes durable what is due.
     fn settle(&mut self, now: Instant) {
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.due <= now) {
-            write_all(&mut self.durable, &pending.batch);
+            self.durable.write(&pending.batch);
         }
     }
 
     fn apply(&mut self, batch: Batch) -> Result<Instant, StoreError> {
+        if let Some((failure, _)) = &self.failure {
+            return Err(failure.clone());
+        }
         let now = Instant::now();
         self.settle(now);
         let number = self.writes;
         self.writes += 1;
         let fault = if self.is_full { Some(DiskFault::Refused) } else { self.failing.remove(&number) };
-        if fault == Some(DiskFault::Refused) {
-            let cause = if self.is_full { "no space left on device" } else { "input/output error" };
-            return Err(StoreError::Medium { action: "commit", cause: cause.to_owned() });
-        }
-        for write in batch.writes() {
-            let (Write::Put { tree, key, .. } | Write::Remove { tree, key }) = write;
-            self.corrupt.remove(&(*tree, key.clone()));
-        }
-        write_all(&mut self.visible, &batch);
-        if fault == Some(DiskFault::Forgotten) {
-            return Ok(now);
-        }
-        if fault == Some(DiskFault::NotDurable) {
-            return Err(StoreError::Medium { action: "sync", cause: "input/output error".to_owned() });
-        }
-        let takes = self.rng.random_range(SYNC) * self.slowness;
-        let newest = self.pending.back().map_or(now, |pending| pending.due);
-        let due = newest.max(now + takes);
-        self.pending.push_back(Pending { due, batch });
-        Ok(due)
-    }
-}
-
-fn write_all(trees: &mut Trees, batch: &Batch) {
-    for write in batch.writes() {
-        match write {
-            Write::Put { tree, key, value } => {
-                trees.entry(tree).or_default().insert(key.clone(), value.clone());
+        match fault {
+            Some(DiskFault::Refused) => {
+                let cause = if self.is_full { "no space left on device" } else { "input/output error" };
+                Err(self.fail(StoreError::Medium { action: "commit", cause: cause.to_owned() }, now))
             }
-            Write::Remove { tree, key } => {
-                trees.entry(tree).or_default().remove(key);
+            Some(DiskFault::NotDurable) => {
+                self.visible.write(&batch);
+                self.pending.push_back(Pending { due: now, batch });
+                let cause = "input/output error".to_owned();
+                Err(self.fail(StoreError::Medium { action: "sync", cause }, now))
+            }
+            Some(DiskFault::Forgotten) => {
+                self.visible.write(&batch);
+                Ok(now)
+            }
+            None => {
+                self.visible.write(&batch);
+                self.taken[0] += 1;
+                self.taken[1] += bytes(&batch);
+                let takes = self.rng.random_range(SYNC) * self.slowness;
+                let newest = self.pending.back().map_or(now, |pending| pending.due);
+                let due = newest.max(now + takes);
+                self.pending.push_back(Pending { due, batch });
+                Ok(due)
             }
         }
     }
+
+    /// Ends this opening: nothing that is not durable by now will be.
+    fn fail(&mut self, failure: StoreError, now: Instant) -> StoreError {
+        if now - self.since >= PAUSE.1 {
+            self.pause = PAUSE.0;
+        }
+        self.failure = Some((failure.clone(), now));
+        failure
+    }
 }
 
-/// The store of one run of a process.
+/// One opening of the store.
 struct DiskStore {
     disk: Disk,
     opening: u64,
@@ -241,11 +327,12 @@ impl fmt::Debug for DiskStore {
     }
 }
 
-impl DiskStore {
-    fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
-        let state = self.disk.lock();
-        if state.opened == self.opening { Ok(state) } else { Err(StoreError::Closed) }
-    }
+fn bytes(batch: &Batch) -> u64 {
+    let sizes = batch.writes().iter().map(|write| match write {
+        Write::Put { key, value, .. } => key.len() + value.len(),
+        Write::Remove { key, .. } => key.len(),
+    });
+    sizes.map(|size| u64::try_from(size).unwrap_or(u64::MAX)).sum()
 }
 
 fn hash(batch: &Batch) -> u64 {
@@ -261,12 +348,7 @@ fn hash(batch: &Batch) -> u64 {
 
 impl Store for DiskStore {
     fn get(&self, tree: &'static str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let state = self.open()?;
-        let found = state.visible.get(tree).and_then(|records| records.get(key)).cloned();
-        if found.is_some() && state.corrupt.contains(&(tree, Bytes::copy_from_slice(key))) {
-            return Err(StoreError::corrupt(tree, key));
-        }
-        Ok(found)
+        self.disk.opened(self.opening)?.visible.get(tree, key)
     }
 
     fn survey(
@@ -276,40 +358,35 @@ impl Store for DiskStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Survey, StoreError> {
-        let state = self.open()?;
-        let mut survey = Survey::default();
-        let Some(records) = state.visible.get(tree) else { return Ok(survey) };
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let range = records.range::<[u8], _>((start, Bound::Unbounded));
-        for (key, value) in range.take_while(|(key, _)| key.starts_with(prefix)).take(limit) {
-            if state.corrupt.contains(&(tree, key.clone())) {
-                survey.corrupt.push(key.clone());
-            } else {
-                survey.entries.push((key.clone(), value.clone()));
-            }
-        }
-        Ok(survey)
+        Ok(self.disk.opened(self.opening)?.visible.survey(tree, prefix, after, limit))
     }
 
     fn commit(&self, batch: Batch) -> Commit {
-        let disk = self.disk.clone();
+        let (disk, opening) = (self.disk.clone(), self.opening);
         let (writes, hash) = (batch.writes().len(), hash(&batch));
-        let applied = self.open().and_then(|mut state| state.apply(batch));
+        let applied = disk.apply(batch, opening);
         let outcome = applied.as_ref().map_or_else(ToString::to_string, |_| "taken".to_owned());
         disk.world.record(format_args!("disk {} commits {writes} writes {hash:016x}: {outcome}", disk.name));
-        let opening = self.opening;
         Box::pin(async move {
-            sleep_until(applied?).await;
-            let mut state = disk.lock();
-            if state.opened != opening {
-                return Err(StoreError::Closed);
+            let due = applied?;
+            sleep_until(due).await;
+            let mut state = disk.opened(opening)?;
+            if let Some((failure, at)) = &state.failure
+                && due > *at
+            {
+                return Err(failure.clone());
             }
             state.settle(Instant::now());
             Ok(())
         })
+    }
+
+    fn over(&self) -> Over {
+        self.disk.openings.end_of(self.opening)
+    }
+
+    fn is_over(&self) -> bool {
+        self.disk.openings.newest() != self.opening
     }
 }
 

@@ -54,6 +54,7 @@ pub fn carry_out(sim: &mut Sim, schedule: &Schedule) -> Result<(), Failure> {
     for text in &profile.allowed_logs {
         sim.allow_log(text);
     }
+    sim.buggify(!profile.classes.is_empty());
     let begun = sim.elapsed();
     for step in &schedule.steps {
         run.wait(sim, begun + step.at)?;
@@ -188,6 +189,7 @@ impl Run {
     /// Ends every fault that goes on.
     fn heal(&mut self, sim: &mut Sim, edges: u32) -> Result<(), Failure> {
         sim.note("from here on nothing goes wrong");
+        sim.buggify(false);
         sim.trouble_api(Default::default());
         for name in (0..edges).map(edge_name).chain([CLOUD.to_owned()]) {
             sim.heal_disk(&name);

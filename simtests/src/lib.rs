@@ -30,6 +30,7 @@ mod fleet;
 mod link;
 mod log;
 mod machine;
+mod mischief;
 mod node;
 mod profile;
 mod report;

@@ -19,6 +19,8 @@ pub struct Summary {
     pub events: u64,
     /// Injected faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Strikes by the point at which modules let something go wrong on purpose.
+    pub points: BTreeMap<&'static str, u64>,
     /// Checks by invariant.
     pub checked: BTreeMap<&'static str, u64>,
 }
@@ -28,7 +30,12 @@ impl Summary {
     pub fn add(&mut self, other: &Self) {
         self.simulated += other.simulated;
         self.events += other.events;
-        for (sum, part) in [(&mut self.faults, &other.faults), (&mut self.checked, &other.checked)] {
+        let parts = [
+            (&mut self.faults, &other.faults),
+            (&mut self.points, &other.points),
+            (&mut self.checked, &other.checked),
+        ];
+        for (sum, part) in parts {
             for (name, count) in part {
                 *sum.entry(name).or_default() += count;
             }
@@ -49,6 +56,10 @@ impl fmt::Display for Summary {
         writeln!(f, "faults     {}", self.faults_total())?;
         for (kind, count) in &self.faults {
             writeln!(f, "  {kind:<30} {count:>10}")?;
+        }
+        writeln!(f, "points that struck")?;
+        for (point, count) in &self.points {
+            writeln!(f, "  {point:<30} {count:>10}")?;
         }
         writeln!(f, "invariants checked")?;
         for (invariant, count) in &self.checked {

@@ -329,6 +329,14 @@ impl Sim {
         self.on_disk(name, |disk| disk.tamper(tree, key, value));
     }
 
+    /// Returns how many batches a disk has taken, and the bytes of their keys and values.
+    #[must_use]
+    pub fn disk_writes(&self, name: &str) -> [u64; 2] {
+        let mut taken = [0, 0];
+        self.on_disk(name, |disk| taken = disk.taken());
+        taken
+    }
+
     /// Makes one write to a disk fail: the `after`-th from here.
     pub fn fail_write(&mut self, name: &str, after: u64, fault: DiskFault) {
         self.fault("disk-write-fails", format_args!("{name} {fault:?}"));
@@ -434,6 +442,12 @@ impl Sim {
         }
     }
 
+    /// Lets things go wrong on purpose at the points that the seed chooses, or ends that.
+    pub fn buggify(&mut self, is_on: bool) {
+        self.record(format_args!("{}", if is_on { "fault buggify" } else { "heal buggify" }));
+        self.world.mischief.turn(is_on);
+    }
+
     /// Lets warnings and errors pass that contain `text`; others break an invariant.
     pub fn allow_log(&mut self, text: &str) {
         self.world.ledger.allow(text);
@@ -463,6 +477,7 @@ impl Sim {
             simulated: self.elapsed(),
             events: self.world.recorder.events(),
             faults: self.world.faults(),
+            points: self.world.mischief.struck(),
             checked: self.world.ledger.checked(),
         }
     }

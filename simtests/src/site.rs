@@ -63,6 +63,7 @@ fn options(world: &World, name: &str, run: u64, clock: Arc<dyn Clock>) -> NodeOp
         seed: world.derived_seed(name).wrapping_add(run),
         clock,
         trace: Some(world.recorder.clone()),
+        buggify: Some(world.mischief.clone()),
         ..NodeOptions::default()
     }
 }

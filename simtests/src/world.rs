@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 use tokio::time::Instant;
 
 use crate::check::Ledger;
+use crate::mischief::Mischief;
 use crate::trace::{Recorder, digest};
 
 /// The name under which what belongs to no node is recorded.
@@ -21,6 +22,7 @@ pub(crate) struct World {
     pub(crate) start: Instant,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) ledger: Ledger,
+    pub(crate) mischief: Arc<Mischief>,
     faults: Mutex<BTreeMap<&'static str, u64>>,
     current: Mutex<Arc<str>>,
 }
@@ -28,10 +30,12 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         let start = Instant::now();
+        let recorder = Arc::new(Recorder::new(start));
         Arc::new(Self {
             seed,
             start,
-            recorder: Arc::new(Recorder::new(start)),
+            mischief: Arc::new(Mischief::new(seed, &recorder)),
+            recorder,
             ledger: Ledger::default(),
             faults: Mutex::default(),
             current: Mutex::new(OUTSIDE.into()),

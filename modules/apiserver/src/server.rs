@@ -9,7 +9,7 @@ use beehive::Clock;
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
-use store::{SharedStore, StoreError};
+use store::{SharedMedium, StoreError};
 
 pub(crate) mod body;
 pub(crate) mod call;
@@ -156,13 +156,13 @@ struct Served {
 pub(crate) const CRDS: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
 impl ApiServer {
-    /// Opens the server over a store and writes what a cluster begins with where it is missing.
+    /// Opens the server over a medium and writes what a cluster begins with where it is missing.
     ///
     /// # Errors
     ///
     /// When the store fails or holds something else than the objects of an API server.
-    pub async fn open(store: SharedStore, options: Options) -> Result<Self, OpenError> {
-        let storage = Storage::open(store, options.history)?;
+    pub async fn open(medium: SharedMedium, options: Options) -> Result<Self, OpenError> {
+        let storage = Storage::open(medium, options.history)?;
         let rng = SmallRng::seed_from_u64(options.seed);
         let server = Self(Arc::new(Inner {
             storage: Arc::new(storage),

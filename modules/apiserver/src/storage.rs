@@ -2,8 +2,9 @@
 //!
 //! Reads and watches see durable states only. Writes are decided under a lock against the newest
 //! state, durable or pending, and are answered once their batch is durable. A batch that fails
-//! takes all pending ones with it; the store is then repaired with the durable states before
-//! anything else is written.
+//! takes all pending ones with it. When the store is open anew it is compared with the durable
+//! states, and what differs is repaired with the first batch: a write that failed is undone if it
+//! came to be all the same.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use beehive::latest;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::Shared;
-use store::{Batch, Commit, SharedStore, StoreError};
+use store::{Batch, Commit, SharedMedium, SharedStore, Store, StoreError};
 
 pub(crate) mod history;
 pub(crate) mod object;
@@ -116,7 +117,6 @@ struct Pending {
     version: u64,
     commit: Shared<Commit>,
     changes: Vec<Change>,
-    repairs: BTreeSet<(Space, Key)>,
     outcome: Outcome,
 }
 
@@ -125,6 +125,10 @@ type Staged = (u64, Option<Arc<Stored>>);
 
 #[derive(Debug)]
 struct State {
+    /// The opening of the store that `dirty` was computed from.
+    store: SharedStore,
+    /// Whether a batch of this opening failed.
+    has_failed: bool,
     resources: BTreeMap<Space, Resource>,
     /// Newest states that are not durable yet, with the version of the write.
     staged: BTreeMap<(Space, Key), Staged>,
@@ -143,16 +147,19 @@ struct State {
 /// The objects of one API server.
 #[derive(Debug)]
 pub(crate) struct Storage {
-    store: SharedStore,
+    medium: SharedMedium,
     state: Mutex<State>,
     submitted: latest::Sender<u64>,
 }
 
 impl Storage {
     /// Loads all objects from the store.
-    pub(crate) fn open(store: SharedStore, limits: HistoryLimits) -> Result<Self, StoreError> {
-        let version = read_version(&store)?.unwrap_or(VERSION_FIRST);
+    pub(crate) fn open(medium: SharedMedium, limits: HistoryLimits) -> Result<Self, StoreError> {
+        let store = medium.store();
+        let version = read_version(&*store)?.unwrap_or(VERSION_FIRST);
         let mut state = State {
+            store: store.clone(),
+            has_failed: false,
             resources: BTreeMap::new(),
             staged: BTreeMap::new(),
             pending: VecDeque::new(),
@@ -169,10 +176,7 @@ impl Storage {
             let Some((last, _)) = entries.last() else { break };
             after = Some(last.clone());
             for (raw_key, raw) in entries {
-                let corrupt = || StoreError::Corrupt {
-                    tree: OBJECTS.to_owned(),
-                    key: String::from_utf8_lossy(&raw_key).into(),
-                };
+                let corrupt = || StoreError::corrupt(OBJECTS, &raw_key);
                 let (space, key) = parse_record_key(&raw_key).ok_or_else(corrupt)?;
                 let object = Stored::parse(raw).map_err(|_| corrupt())?;
                 state.version_assigned = state.version_assigned.max(object.version);
@@ -185,7 +189,7 @@ impl Storage {
             *resource =
                 Resource { objects: std::mem::take(&mut resource.objects), ..Resource::new(version, limits) };
         }
-        Ok(Self { store, state: Mutex::new(state), submitted: latest::Sender::new(0) })
+        Ok(Self { medium, state: Mutex::new(state), submitted: latest::Sender::new(0) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -301,6 +305,7 @@ impl Storage {
         decide: impl FnOnce(&mut Transaction<'_>) -> Result<T, ApiError>,
     ) -> Result<(T, Option<(u64, Outcome)>), ApiError> {
         let mut state = self.lock();
+        self.renew(&mut state).map_err(|error| ApiError::storage(&error))?;
         if state.pending.len() >= PENDING_MAX {
             return Err(ApiError::too_many_requests("too many writes wait for the disk"));
         }
@@ -339,8 +344,8 @@ impl Storage {
         let id = state.next_id;
         let outcome = Outcome::default();
         // Submitted under the lock, so that batches reach the store in the order of their versions.
-        let commit = self.store.commit(batch).shared();
-        state.pending.push_back(Pending { id, version, commit, changes, repairs, outcome: outcome.clone() });
+        let commit = state.store.commit(batch).shared();
+        state.pending.push_back(Pending { id, version, commit, changes, outcome: outcome.clone() });
         drop(state);
         self.submitted.replace(id);
         Ok((value, Some((id, outcome))))
@@ -392,10 +397,26 @@ impl Storage {
                 pending.outcome.set(Ok(()));
             }
             Err(error) => {
-                tracing::error!(%error, "the store refused a write: all writes that wait for it fail");
+                if !std::mem::replace(&mut state.has_failed, true) {
+                    tracing::error!(%error, "the store refused a write: until it is open anew all writes fail");
+                }
                 state.fail_all(&error);
             }
         }
+    }
+
+    /// Takes the newest opening of the store, if there is another than before.
+    fn renew(&self, state: &mut State) -> Result<(), StoreError> {
+        if !state.store.is_over() {
+            return Ok(());
+        }
+        state.fail_all(&StoreError::Closed);
+        let store = self.medium.store();
+        state.dirty = state.differences(&*store)?;
+        state.store = store;
+        state.has_failed = false;
+        tracing::info!(differences = state.dirty.len(), "the store is open anew");
+        Ok(())
     }
 }
 
@@ -436,11 +457,33 @@ impl State {
 
     fn fail_all(&mut self, error: &StoreError) {
         for pending in std::mem::take(&mut self.pending) {
-            self.dirty.extend(pending.repairs);
-            self.dirty.extend(pending.changes.into_iter().map(|change| (change.space, change.key)));
             pending.outcome.set(Err(error.clone()));
         }
         self.staged.clear();
+    }
+
+    /// Returns the keys whose records in the store are not the durable states.
+    fn differences(&self, store: &dyn Store) -> Result<BTreeSet<(Space, Key)>, StoreError> {
+        let all = self.resources.iter();
+        let all =
+            all.flat_map(|(space, resource)| resource.objects.keys().map(|key| (space.clone(), key.clone())));
+        let mut differing: BTreeSet<(Space, Key)> = all.collect();
+        let mut after: Option<Bytes> = None;
+        loop {
+            let survey = store.survey(OBJECTS, b"", after.as_deref(), SCAN_ENTRIES)?;
+            let Some(last) = survey.last_key() else { return Ok(differing) };
+            after = Some(last.clone());
+            let sound = survey.entries.iter().map(|(raw_key, raw)| (raw_key, Some(raw)));
+            for (raw_key, raw) in sound.chain(survey.corrupt.iter().map(|raw_key| (raw_key, None))) {
+                let of = parse_record_key(raw_key).ok_or_else(|| StoreError::corrupt(OBJECTS, raw_key))?;
+                let durable = self.resources.get(&of.0).and_then(|resource| resource.objects.get(&of.1));
+                if raw.is_some() && durable.map(|object| object.bare()) == raw {
+                    differing.remove(&of);
+                } else {
+                    differing.insert(of);
+                }
+            }
+        }
     }
 }
 
@@ -476,7 +519,7 @@ fn merge<'a, V>(
     })
 }
 
-fn read_version(store: &SharedStore) -> Result<Option<u64>, StoreError> {
+fn read_version(store: &dyn Store) -> Result<Option<u64>, StoreError> {
     let Some(raw) = store.get(META, VERSION_KEY)? else { return Ok(None) };
     let version = std::str::from_utf8(&raw).ok().and_then(|text| text.parse().ok());
     version

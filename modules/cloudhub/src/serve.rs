@@ -9,6 +9,7 @@ use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::cloud::ServeNode;
 use protocol::{ApiStatus, Lease, NodeName, NodeReply, NodeRequest, group};
+use tokio::time::sleep;
 use wire::ReplyTo;
 use wire::session::Lane;
 
@@ -24,6 +25,8 @@ const WAITING_MAX: usize = 1024;
 const WAITING_BYTES_MAX: usize = 8 << 20;
 /// The longest time that serving one request may take. The node waits for 60 seconds.
 const SERVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a simulation may let a request wait.
+const SLOW: Duration = Duration::from_secs(8);
 
 /// A message that asks: one request, or those that an old edge's report amounts to.
 #[derive(Debug)]
@@ -140,6 +143,9 @@ impl Requests {
 
 async fn serve(bus: Bus, node: NodeName, session: u64, Work { to, lane, requests }: Work) -> Answer {
     let mut reply = NodeReply::Done;
+    if lane != Lane::Liveness && bus.buggify("cloudhub.slow-serving") {
+        sleep(SLOW).await;
+    }
     for request in requests {
         let ask = bus.to(group::EDGECONTROLLER).ask(ServeNode { node: node.clone(), session, request });
         reply = match ask.within(SERVE_TIMEOUT).await {

@@ -46,6 +46,7 @@ pub(crate) struct Connection {
     pub(crate) clock: Clock,
     pub(crate) config: EdgeHubConfig,
     pub(crate) outbox: Outbox,
+    pub(crate) opening: u64,
     pub(crate) node: NodeName,
     /// Whether the cloud wants a list of what the node holds.
     pub(crate) lists: bool,
@@ -125,7 +126,7 @@ impl Connection {
         };
         let (session, writing) =
             Session::new(&settings, self.bus.clone(), self.outbox.clone(), dialed.link.writer);
-        if self.me.send(Established { asks }).await.is_ok() {
+        if self.me.send(Established { asks, opening: self.opening }).await.is_ok() {
             let running = session.run(dialed.link.reader, writing, asked);
             let ((), end) = join(self.announce(LinkUp), running).await;
             tracing::info!(reason = %end, "the session with the cloud ended");

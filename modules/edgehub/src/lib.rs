@@ -43,6 +43,8 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::f
 /// The longest pause while nothing answers at all. Such a dial costs the cloud nothing, and a path that
 /// comes back is to be used within ten seconds.
 const UNREACHED_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How much later a simulation may let the hub dial.
+const LATE: Duration = Duration::from_secs(10);
 /// A session that lasted this long was a good one: the next pause is short again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// The time that a session gets to say goodbye when the hub stops.
@@ -56,7 +58,13 @@ struct Connect;
 #[derive(Debug, Message)]
 struct Established {
     asks: Asks,
+    /// The opening of the store that the session's outbox and what it said of the node are of.
+    opening: u64,
 }
+
+/// The store was opened anew after a write failed.
+#[derive(Debug, Message)]
+struct Reopened;
 
 /// A session ended, or did not come to be.
 #[derive(Debug, Message)]
@@ -76,6 +84,8 @@ pub struct EdgeHub {
     backoff: Backoff,
     instance: [u8; 16],
     outbox: Outbox,
+    /// How often the store was opened anew.
+    opening: u64,
     asks: Option<Asks>,
     ended: Option<oneshot::Receiver<()>>,
     /// Whether the cloud, when it was last met, wanted a list of what the node holds.
@@ -91,12 +101,13 @@ impl Module for EdgeHub {
 
     fn build(config: EdgeHubConfig, ports: Ports) -> Result<Self, BuildError> {
         let backoff = Backoff::new(RECONNECT.0);
-        let outbox = Outbox::new(ports.store.clone());
-        Ok(Self { config, ports, backoff, instance: [0; 16], outbox, asks: None, ended: None, lists: false })
+        let outbox = Outbox::new(ports.store.store());
+        let (instance, opening, lists) = ([0; 16], 0, false);
+        Ok(Self { config, ports, backoff, instance, outbox, opening, asks: None, ended: None, lists })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
-        wiring.handles::<Connect>().handles::<Established>().handles::<Ended>();
+        wiring.handles::<Connect>().handles::<Established>().handles::<Ended>().handles::<Reopened>();
         wiring.defers::<AskCloud>();
         wiring.asks::<ListHeld>(group::META).asks::<KeepChange>(group::META);
         wiring.publishes::<LinkUp>().publishes::<LinkDown>();
@@ -104,8 +115,7 @@ impl Module for EdgeHub {
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.instance = cx.uuid();
-        let finishing = self.outbox.open().map_err(Failure::because)?;
-        cx.spawn(finishing);
+        self.open(cx)?;
         self.connect(cx)
     }
 
@@ -120,6 +130,21 @@ impl Module for EdgeHub {
 }
 
 impl EdgeHub {
+    /// Reads the outbox from the newest opening of the store, and has itself told when there is another.
+    fn open(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.outbox = Outbox::new(self.ports.store.store());
+        let finishing = self.outbox.open(cx.bus().clone()).map_err(Failure::because)?;
+        cx.spawn(finishing);
+        let (over, me) = (self.outbox.over(), cx.me());
+        cx.spawn(async move {
+            over.await;
+            if me.send(Reopened).await.is_err() {
+                tracing::debug!("the hub stopped before it could hear that its store is open anew");
+            }
+        });
+        Ok(())
+    }
+
     fn connect(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         let node = NodeName::parse(cx.node()).map_err(Failure::because)?;
         let (asks, asked) = Asks::new(URGENT_MAX, ASKS_MAX);
@@ -137,6 +162,7 @@ impl EdgeHub {
             clock: Clock { since: cx.now(), wall: since_epoch },
             config: self.config.clone(),
             outbox: self.outbox.clone(),
+            opening: self.opening,
             node,
             lists: self.lists,
         };
@@ -156,8 +182,19 @@ impl Handler<Connect> for EdgeHub {
 
 impl Handler<Established> for EdgeHub {
     async fn handle(&mut self, established: Established, _: &mut Context<Self>) -> Result<(), Failure> {
-        self.asks = Some(established.asks);
+        // Without its asks a session ends.
+        self.asks = Some(established.asks).filter(|_| established.opening == self.opening);
         Ok(())
+    }
+}
+
+impl Handler<Reopened> for EdgeHub {
+    /// Begins anew with the outbox as it is on disk, and with a session: what the node holds may not be
+    /// what the cloud was told.
+    async fn handle(&mut self, _: Reopened, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.opening += 1;
+        self.asks = None;
+        self.open(cx)
     }
 }
 
@@ -170,7 +207,8 @@ impl Handler<Ended> for EdgeHub {
         }
         let roll = rand::Rng::random(cx.rng());
         let longest = if ended.unreached { UNREACHED_PAUSE_MAX } else { RECONNECT.1 };
-        let pause = self.backoff.next(longest, roll);
+        let late = if cx.buggify("edgehub.late-reconnect") { LATE } else { Duration::ZERO };
+        let pause = self.backoff.next(longest, roll) + late;
         tracing::debug!(?pause, "dialing again after a pause");
         cx.after(pause, Connect);
         Ok(())
@@ -188,6 +226,10 @@ impl Defer<AskCloud> for EdgeHub {
             let at = cx.wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
             let at_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
             self.outbox.accept(MessageId::from_random(cx.uuid()), at_ms, request, responder);
+            return Ok(());
+        }
+        if cx.buggify("edgehub.queue-full") {
+            responder.reply(Err(CloudError::Overloaded));
             return Ok(());
         }
         match &self.asks {

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use beehive::Bus;
 use bytes::Bytes;
 use protocol::edge::CloudError;
 use protocol::{ApiStatus, NodeReply, NodeRequest, ObjectKey, ResourceType};
 use store::{Batch, Commit, SharedStore, StoreError};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
 use wire::codec::DecodeError;
 use wire::session::{Backlog, BacklogLimits, Displaced, Entry};
 use wire::{Envelope, MessageId, Uplink};
@@ -22,6 +24,8 @@ const TREE: &str = "edgehub.outbox";
 const FORMAT: u8 = 1;
 /// How many entries are read at once.
 const PAGE: usize = 128;
+/// How long a simulation may let an event wait that is on disk.
+const SLOW: Duration = Duration::from_secs(5);
 /// Requests that may wait for the disk.
 const COMMITTING_MAX: usize = 256;
 
@@ -72,6 +76,8 @@ struct Shared {
 /// link: no more can be known.
 ///
 /// There is a bound, and beyond it the oldest are dropped, counted and logged.
+///
+/// An outbox belongs to one opening of the store. When that is over, another one is read from the next.
 #[derive(Clone)]
 pub(crate) struct Outbox {
     shared: Rc<Shared>,
@@ -132,7 +138,7 @@ impl Outbox {
     /// Reads what an earlier process left, and returns the task that waits for the disk.
     ///
     /// A damaged entry is dropped; it never keeps the node from starting.
-    pub(crate) fn open(&mut self) -> Result<impl Future<Output = ()> + use<>, StoreError> {
+    pub(crate) fn open(&mut self, bus: Bus) -> Result<impl Future<Output = ()> + use<>, StoreError> {
         let mut after: Option<Bytes> = None;
         loop {
             let survey = self.shared.store.survey(TREE, b"", after.as_deref(), PAGE)?;
@@ -152,7 +158,7 @@ impl Outbox {
         tracing::info!(entries, "read the outbox");
         let (committing, commits) = mpsc::channel(COMMITTING_MAX);
         self.committing = Some(committing);
-        Ok(finish(Rc::clone(&self.shared), commits))
+        Ok(finish(Rc::clone(&self.shared), commits, bus))
     }
 
     /// Takes over a request; who asked hears of it when it is on disk.
@@ -170,6 +176,11 @@ impl Outbox {
         self.shared.numbers.set(number);
         let commit = self.shared.store.commit(Batch::new().put(TREE, key_of(number), record));
         place.send(Committing { number, entry, commit, responder });
+    }
+
+    /// Waits until the store was opened anew.
+    pub(crate) fn over(&self) -> store::Over {
+        self.shared.store.over()
     }
 
     /// Waits until something was taken over since the last wait.
@@ -194,7 +205,11 @@ impl Outbox {
                 }
                 Ok(Some(Err(damage))) => damage.to_string(),
                 Ok(None) => "it is missing".to_owned(),
-                Err(failed) => failed.to_string(),
+                Err(corrupt @ StoreError::Corrupt { .. }) => corrupt.to_string(),
+                Err(failed) => {
+                    tracing::debug!(number, %failed, "the outbox cannot be read");
+                    return None;
+                }
             };
             tracing::error!(number, problem, "dropped an entry of the outbox that cannot be read");
             self.shared.remove(number);
@@ -239,9 +254,13 @@ fn key_of(number: u64) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
 
-async fn finish(shared: Rc<Shared>, mut commits: mpsc::Receiver<Committing>) {
+async fn finish(shared: Rc<Shared>, mut commits: mpsc::Receiver<Committing>, bus: Bus) {
     while let Some(Committing { number, entry, commit, responder }) = commits.recv().await {
-        match commit.await {
+        let committed = commit.await;
+        if bus.buggify("edgehub.slow-outbox") {
+            sleep(SLOW).await;
+        }
+        match committed {
             Ok(()) => {
                 shared.push(number, entry);
                 responder.reply(Ok(NodeReply::Done));

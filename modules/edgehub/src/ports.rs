@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use store::SharedStore;
+use store::SharedMedium;
 use wire::link::Dialer;
 
 /// The hub's ports.
@@ -12,7 +12,7 @@ pub struct Ports {
     /// Reaches the cloud.
     pub dialer: Arc<dyn Dialer>,
     /// Keeps what the cloud is to have.
-    pub store: SharedStore,
+    pub store: SharedMedium,
 }
 
 impl fmt::Debug for Ports {

@@ -87,7 +87,7 @@ pub(crate) enum End {
     Link(LinkError),
     #[error(transparent)]
     Broken(#[from] Broken),
-    #[error("the hub stops")]
+    #[error("the hub ended it")]
     Stopped,
 }
 
@@ -296,6 +296,9 @@ impl Session {
     }
 
     fn kept(&mut self, key: &ObjectKey, kept: Result<(), String>) -> Result<(), End> {
+        if self.bus.buggify("edgehub.session-ends") {
+            return Err(End::Stopped);
+        }
         for receipt in self.intake.done(key) {
             match &kept {
                 Ok(()) => self.send_ack(receipt)?,

@@ -12,6 +12,13 @@ struct Holding {
     readable: bool,
 }
 
+impl Holding {
+    /// Which state it is is not known.
+    const fn is_unsure(&self) -> bool {
+        self.uid.is_none() && self.version.is_none()
+    }
+}
+
 /// Says what to do with a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -75,20 +82,34 @@ impl Holdings {
         self.holdings.insert(key, Holding::default());
     }
 
+    /// Notes that a state of the object is held, and that it may not be the one that was told last.
+    ///
+    /// It is listed as [`Self::distrust`] lists it, and read as any other.
+    pub(crate) fn doubt(&mut self, key: ObjectKey) {
+        self.holdings.insert(key, Holding { readable: true, ..Holding::default() });
+    }
+
+    /// Returns the keys whose states differ from what was known before.
+    pub(crate) fn differences(&self, before: &Self) -> Vec<ObjectKey> {
+        let known = before.holdings.iter().filter(|(key, held)| self.holdings.get(*key) != Some(*held));
+        let found = self.holdings.keys().filter(|key| !before.holdings.contains_key(*key));
+        known.map(|(key, _)| key).chain(found).cloned().collect()
+    }
+
     /// Tells whether the store holds a usable state of the object.
     pub(crate) fn has(&self, key: &ObjectKey) -> bool {
         self.holdings.get(key).is_some_and(|held| held.readable)
     }
 
-    /// Tells whether what lies under `key` cannot be relied on.
-    pub(crate) fn is_distrusted(&self, key: &ObjectKey) -> bool {
-        self.holdings.get(key).is_some_and(|held| !held.readable)
+    /// Tells whether an object is doubted or distrusted.
+    pub(crate) fn is_unsure(&self, key: &ObjectKey) -> bool {
+        self.holdings.get(key).is_some_and(Holding::is_unsure)
     }
 
-    /// Returns what cannot be relied on, and nothing else.
-    pub(crate) fn distrusted(&self) -> Self {
-        let distrusted = self.holdings.iter().filter(|(_, held)| !held.readable);
-        Self { holdings: distrusted.map(|(key, held)| (key.clone(), held.clone())).collect() }
+    /// Returns what is doubted or distrusted, and nothing else.
+    pub(crate) fn unsure(&self) -> Self {
+        let unsure = self.holdings.iter().filter(|(_, held)| held.is_unsure());
+        Self { holdings: unsure.map(|(key, held)| (key.clone(), held.clone())).collect() }
     }
 
     /// Returns what is held here and not in `other`.
@@ -180,6 +201,31 @@ mod tests {
         assert!(!holdings.has(&newest.key));
         assert_eq!(holdings.list(), [Held { key: newest.key.clone(), uid: None, resource_version: None }]);
         assert_eq!(holdings.judge(&change(ChangeKind::Update, "u1", "4")), Verdict::News);
+    }
+
+    #[test]
+    fn what_is_not_as_it_was_known_before_is_found() {
+        let holdings = |held: &[(&str, &str)]| {
+            let mut holdings = Holdings::default();
+            for (name, version) in held {
+                let metadata =
+                    json!({ "name": name, "namespace": "b", "uid": "u1", "resourceVersion": version });
+                let object = Object::from_value(&json!({ "metadata": metadata })).expect("it is an object");
+                holdings.hold(object.key(ResourceType::POD).expect("valid names"), &object);
+            }
+            holdings
+        };
+        let before = holdings(&[("same", "1"), ("older", "2"), ("lost", "1")]);
+        let mut after = holdings(&[("same", "1"), ("older", "1"), ("found", "1")]);
+        let differing = after.differences(&before);
+        let names: Vec<_> = differing.iter().map(|key| key.name.as_str()).collect();
+        assert_eq!(names, ["lost", "older", "found"]);
+        for key in differing {
+            after.doubt(key.clone());
+            assert!(after.has(&key), "it is read");
+        }
+        let told: Vec<_> = after.list().into_iter().filter(|held| held.uid.is_some()).collect();
+        assert_eq!(told.len(), 1, "nothing is said of what differs but that it is there: {told:?}");
     }
 
     #[test]

@@ -1,19 +1,27 @@
 //! Makes changes durable and published, many at a time and in their order.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use beehive::{Bus, Context, Me, Responder};
 use protocol::edge::{MetaError, ObjectChanged};
-use protocol::{ChangeKind, ObjectChange, ResourceType};
+use protocol::{ChangeKind, ObjectChange, ObjectKey, ResourceType};
 use store::{Batch, Commit, SharedStore};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use crate::layout::{self, OBJECTS};
-use crate::{Listing, MetaManager, NotKept, tokens};
+use crate::listing::Listing;
+use crate::opening::NotKept;
+use crate::{MetaManager, tokens};
 
 /// How many changes may wait for the disk and for the receivers of their publication.
 const WAITING_MAX: usize = 1024;
+
+/// How long a simulation may let a change wait that is on disk.
+const SLOW: Duration = Duration::from_secs(3);
 
 type Done = Responder<Result<(), MetaError>>;
 
@@ -43,11 +51,25 @@ pub(crate) struct Keeper {
     queue: Option<mpsc::Sender<Step>>,
     /// Changes of which is not known yet whether they are durable.
     pending: Rc<Cell<usize>>,
+    under_way: UnderWay,
 }
+
+/// The objects whose changes wait for the disk or are being published, the oldest first.
+type UnderWay = Rc<RefCell<VecDeque<ObjectKey>>>;
 
 impl Keeper {
     pub(crate) fn new(store: SharedStore) -> Self {
-        Self { store, queue: None, pending: Rc::default() }
+        Self { store, queue: None, pending: Rc::default(), under_way: UnderWay::default() }
+    }
+
+    /// Keeps changes in another opening of the store from here on.
+    pub(crate) fn use_store(&mut self, store: SharedStore) {
+        self.store = store;
+    }
+
+    /// Returns the objects whose changes are neither published nor known to have failed.
+    pub(crate) fn under_way(&self) -> Vec<ObjectKey> {
+        self.under_way.borrow().iter().cloned().collect()
     }
 
     /// Starts the task that finishes changes.
@@ -55,7 +77,8 @@ impl Keeper {
         let (queue, kept) = mpsc::channel(WAITING_MAX);
         self.queue = Some(queue);
         let (bus, me) = (cx.bus().clone(), cx.me());
-        cx.spawn(finish_all(kept, bus, me, Rc::clone(&self.pending)));
+        let ways = (Rc::clone(&self.pending), Rc::clone(&self.under_way));
+        cx.spawn(finish_all(kept, bus, me, ways));
     }
 
     /// Begins to keep a change; `false` if too many wait, which `responder` is told.
@@ -73,6 +96,7 @@ impl Keeper {
             }
             ChangeKind::Delete => self.removal(&change, Batch::new().remove(OBJECTS, key)),
         };
+        self.under_way.borrow_mut().push_back(change.key.clone());
         self.pending.set(self.pending.get() + 1);
         place.send(Step::Finish(Kept { commit: self.store.commit(batch), change, responder }));
         true
@@ -114,12 +138,13 @@ async fn finish_all(
     mut steps: mpsc::Receiver<Step>,
     bus: Bus,
     me: Me<MetaManager>,
-    pending: Rc<Cell<usize>>,
+    (pending, under_way): (Rc<Cell<usize>>, UnderWay),
 ) {
     while let Some(step) = steps.recv().await {
         match step {
             Step::Finish(Kept { change, commit, responder }) => {
                 let done = finish(change, commit, &bus, &me, &pending).await;
+                under_way.borrow_mut().pop_front();
                 if let Some(responder) = responder {
                     responder.reply(done);
                 }
@@ -150,6 +175,9 @@ async fn finish(
         return Err(MetaError(failed.to_string()));
     }
     pending.set(pending.get().saturating_sub(1));
+    if bus.buggify("metamanager.slow-publish") {
+        sleep(SLOW).await;
+    }
     match bus.publish(ObjectChanged(change)).await {
         Ok(_) => Ok(()),
         Err(failed) => Err(MetaError(failed.to_string())),

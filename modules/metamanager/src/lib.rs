@@ -11,6 +11,7 @@ mod keeper;
 mod layout;
 mod listing;
 mod load;
+mod opening;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -23,7 +24,7 @@ use protocol::edge::{
     ObjectChanged,
 };
 use protocol::{ChangeKind, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, ResourceType, group};
-use store::{SharedStore, StoreError};
+use store::{SharedMedium, SharedStore, StoreError};
 
 pub use crate::config::MetaManagerConfig;
 use crate::fetches::{Answer, Fetches, Joined};
@@ -31,12 +32,15 @@ use crate::holdings::{Holdings, Verdict};
 use crate::keeper::Keeper;
 use crate::layout::OBJECTS;
 use crate::listing::Listing;
+use crate::opening::{NotKept, Reopened};
 use crate::tokens::TokenCame;
 
 /// The module.
 #[derive(Debug)]
 pub struct MetaManager {
     config: MetaManagerConfig,
+    medium: SharedMedium,
+    /// The opening that the inventory was read from.
     store: SharedStore,
     holdings: Holdings,
     fetches: Fetches,
@@ -52,35 +56,30 @@ struct Fetched {
     answer: Result<NodeReply, CloudError>,
 }
 
-/// A change could not be made durable: nothing is known of what the store holds of the object.
-#[derive(Debug, Message)]
-struct NotKept(ObjectKey);
-
 impl Module for MetaManager {
     const NAME: ModuleName = ModuleName::new("metamanager");
     const GROUP: Group = group::META;
     const SECTION: &'static str = "metaManager";
     type Config = MetaManagerConfig;
-    type Ports = SharedStore;
+    type Ports = SharedMedium;
 
-    fn build(config: MetaManagerConfig, store: SharedStore) -> Result<Self, BuildError> {
+    fn build(config: MetaManagerConfig, medium: SharedMedium) -> Result<Self, BuildError> {
+        let store = medium.store();
         let keeper = Keeper::new(store.clone());
         let (holdings, fetches) = (Holdings::default(), Fetches::default());
-        Ok(Self { config, store, holdings, fetches, keeper, asking: 0 })
+        Ok(Self { config, medium, store, holdings, fetches, keeper, asking: 0 })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.defers::<KeepChange>().defers::<GetObject>().defers::<GetToken>().defers::<ListHeld>();
         wiring.handles::<ListObjects>().handles::<Listing>();
-        wiring.handles::<Fetched>().handles::<TokenCame>().handles::<NotKept>();
+        wiring.handles::<Fetched>().handles::<TokenCame>().handles::<NotKept>().handles::<Reopened>();
         wiring.may_ask::<AskCloud>(group::HUB);
         wiring.publishes::<ObjectChanged>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
-        self.holdings = load::load(&*self.store).await.map_err(Failure::because)?;
-        tokens::sweep(&*self.store, &self.holdings.list()).await.map_err(Failure::because)?;
-        tracing::info!(objects = self.holdings.len(), "read the inventory of the edge store");
+        self.open(cx).await?;
         self.keeper.start(cx);
         Ok(())
     }
@@ -91,11 +90,16 @@ impl Defer<KeepChange> for MetaManager {
         &mut self,
         KeepChange(change): KeepChange,
         responder: Responder<Result<(), MetaError>>,
-        _: &mut Context<Self>,
+        cx: &mut Context<Self>,
     ) -> Result<(), Failure> {
+        self.read_anew(cx).await?;
         if change.kind != ChangeKind::Delete && !layout::names(&change.object, &change.key) {
             let key = &change.key;
             responder.reply(Err(MetaError(format!("the change of {key} carries another object"))));
+            return Ok(());
+        }
+        if cx.buggify("metamanager.queue-full") {
+            responder.reply(Err(MetaError("a simulation lets the queue be full".to_owned())));
             return Ok(());
         }
         if self.holdings.judge(&change) == Verdict::Stale {
@@ -116,6 +120,9 @@ impl Defer<GetObject> for MetaManager {
         responder: Responder<Answer>,
         cx: &mut Context<Self>,
     ) -> Result<(), Failure> {
+        if cx.buggify("metamanager.object-forgotten") && self.holdings.has(&key) {
+            self.holdings.distrust(key.clone());
+        }
         match self.read(&key) {
             Ok(Some(object)) => responder.reply(Ok(object)),
             Ok(None) => {
@@ -132,14 +139,6 @@ impl Defer<GetObject> for MetaManager {
 impl Handler<Fetched> for MetaManager {
     async fn handle(&mut self, fetched: Fetched, _: &mut Context<Self>) -> Result<(), Failure> {
         self.take_answer(fetched.key, fetched.answer);
-        Ok(())
-    }
-}
-
-impl Handler<NotKept> for MetaManager {
-    async fn handle(&mut self, NotKept(key): NotKept, _: &mut Context<Self>) -> Result<(), Failure> {
-        self.holdings.distrust(key);
-        self.keeper.failed();
         Ok(())
     }
 }

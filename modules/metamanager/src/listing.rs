@@ -15,34 +15,41 @@ impl Defer<ListHeld> for MetaManager {
         &mut self,
         _: ListHeld,
         responder: Responder<Result<Vec<Held>, MetaError>>,
-        _: &mut Context<Self>,
+        cx: &mut Context<Self>,
     ) -> Result<(), Failure> {
-        self.list_held(Listing(responder)).await;
-        Ok(())
+        self.list_held(Listing(responder), cx).await
     }
 }
 
 impl Handler<Listing> for MetaManager {
-    async fn handle(&mut self, listing: Listing, _: &mut Context<Self>) -> Result<(), Failure> {
-        if !listing.0.is_closed() {
-            self.list_held(listing).await;
-        }
-        Ok(())
+    async fn handle(&mut self, listing: Listing, cx: &mut Context<Self>) -> Result<(), Failure> {
+        if listing.0.is_closed() { Ok(()) } else { self.list_held(listing, cx).await }
     }
 }
 
 impl MetaManager {
     /// Reads from the store what is held, when all that was begun to be written is durable.
-    async fn list_held(&mut self, listing: Listing) {
-        if !self.keeper.is_idle() {
-            return self.keeper.list_after(listing);
+    async fn list_held(
+        &mut self,
+        Listing(responder): Listing,
+        cx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        self.read_anew(cx).await?;
+        if cx.buggify("metamanager.no-inventory") {
+            responder.reply(Err(MetaError("a simulation keeps the inventory back".to_owned())));
+            return Ok(());
         }
-        listing.0.reply(match load::audit(&*self.store, &self.holdings).await {
+        if !self.keeper.is_idle() {
+            self.keeper.list_after(Listing(responder));
+            return Ok(());
+        }
+        responder.reply(match load::audit(&*self.store, &self.holdings).await {
             Ok(found) => {
                 self.holdings = found;
                 Ok(self.holdings.list())
             }
             Err(failed) => Err(MetaError(failed.to_string())),
         });
+        Ok(())
     }
 }

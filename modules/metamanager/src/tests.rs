@@ -41,7 +41,7 @@ async fn start(
     store: &MemoryStore,
     answer: impl Fn(&ObjectKey) -> Answer + Send + 'static,
 ) -> Probe<MetaManager> {
-    let store: SharedStore = Arc::new(store.clone());
+    let store: SharedMedium = Arc::new(store.clone());
     Probe::<MetaManager>::new(MetaManagerConfig::default(), store)
         .serve::<AskCloud>(group::HUB, move |AskCloud(request)| match request {
             NodeRequest::Query(key) => answer(&key),
@@ -136,6 +136,45 @@ async fn a_change_that_is_not_durable_is_neither_acknowledged_nor_published_nor_
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn what_failed_is_listed_as_unsure_once_the_store_is_open_anew_and_what_is_there_is_read() {
+    let unsure = |name: &str| Held { key: key(ResourceType::POD, name), uid: None, resource_version: None };
+    for (fault, found) in [(Fault::Refused, 1), (Fault::NotDurable, 1), (Fault::Unsaid, 2)] {
+        let store = MemoryStore::new();
+        let probe = start(&store, offline).await;
+        for name in ["a", "b"] {
+            assert_eq!(keep(&probe, change(ChangeKind::Insert, name, 1)).await, Ok(()));
+        }
+        store.break_down(fault);
+        assert!(keep(&probe, change(ChangeKind::Update, "a", 2)).await.is_err(), "{fault:?}");
+        assert!(keep(&probe, change(ChangeKind::Insert, "c", 1)).await.is_err(), "{fault:?}");
+        assert!(get(&probe, key(ResourceType::POD, "a")).await.is_ok(), "{fault:?}: what is there is read");
+        store.mend();
+        assert_eq!(list_held(&probe).await, [unsure("a"), held("b", 1), unsure("c")], "{fault:?}");
+        assert_eq!(get(&probe, key(ResourceType::POD, "a")).await, Ok(pod("a", found)), "{fault:?}");
+        published(&probe);
+        assert_eq!(keep(&probe, change(ChangeKind::Update, "a", 2)).await, Ok(()), "{fault:?}");
+        assert_eq!(published(&probe), ["Update a 2"], "{fault:?}: nobody was told before");
+        probe.stop().await;
+        let probe = start(&store.crash(), offline).await;
+        assert!(list_held(&probe).await.contains(&held("a", 2)), "{fault:?}");
+        probe.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_a_store_lost_while_it_was_open_is_listed_as_unsure() {
+    let store = MemoryStore::new();
+    let probe = start(&store, offline).await;
+    assert_eq!(keep(&probe, change(ChangeKind::Insert, "a", 1)).await, Ok(()));
+    store.lose_all();
+    let unsure = Held { key: key(ResourceType::POD, "a"), uid: None, resource_version: None };
+    assert_eq!(list_held(&probe).await, [unsure], "the cloud is to send it again, or its end");
+    assert_eq!(keep(&probe, change(ChangeKind::Update, "a", 1)).await, Ok(()));
+    assert_eq!(list_held(&probe).await, [held("a", 1)]);
+    probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_change_that_carries_another_object_is_refused() {
     let store = MemoryStore::new();
     let probe = start(&store, offline).await;
@@ -194,7 +233,7 @@ async fn a_change_overtakes_an_answer_that_is_under_way() {
         [(ChangeKind::Update, Ok(pod("a", 9))), (ChangeKind::Delete, Err(GetError::NotFound(asked.clone())))]
     {
         let waiting = Arc::new(Mutex::new(Vec::new()));
-        let (store, held_back): (SharedStore, _) = (Arc::new(MemoryStore::new()), waiting.clone());
+        let (store, held_back): (SharedMedium, _) = (Arc::new(MemoryStore::new()), waiting.clone());
         let probe = Probe::<MetaManager>::new(MetaManagerConfig::default(), store)
             .serve_later::<AskCloud>(group::HUB, move |_, responder| {
                 held_back.lock().expect("no panic").push(responder);
@@ -285,7 +324,7 @@ async fn a_store_of_a_newer_program_is_not_touched() {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_cloud_that_does_not_answer_is_not_waited_for_for_ever() {
-    let store: SharedStore = Arc::new(MemoryStore::new());
+    let store: SharedMedium = Arc::new(MemoryStore::new());
     let config = MetaManagerConfig { remote_query_timeout: 5, ..MetaManagerConfig::default() };
     let lost = Mutex::new(Vec::new());
     let probe = Probe::<MetaManager>::new(config, store)

@@ -145,7 +145,7 @@ pub(crate) async fn sweep(store: &dyn Store, held: &[Held]) -> Result<(), StoreE
         let batch =
             keys.filter(|key| !is_held(key)).fold(Batch::new(), |batch, key| batch.remove(TOKENS, key));
         if !batch.writes().is_empty() {
-            store.commit(batch).await?;
+            settled(store.commit(batch)).await;
         }
         after = Some(last);
     }

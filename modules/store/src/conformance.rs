@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::batch::Batch;
 use crate::error::StoreError;
-use crate::port::{Entry, SharedStore, Store};
+use crate::port::{Entry, SharedMedium, SharedStore, Store};
 
 /// Runs the whole suite. `open` opens the same, at first empty, medium at each call; the store of
 /// the call before was dropped.
@@ -29,6 +29,64 @@ pub async fn run(mut open: impl FnMut() -> SharedStore) {
     drop(store);
     what_was_acknowledged_is_there_after_reopening(&mut open).await;
     a_long_history_ends_as_a_map_would(&mut open).await;
+}
+
+/// Runs the suite of what a medium does after a write failed.
+///
+/// From `fail` to `mend` no write reaches the medium. `open` opens the same, at first empty, medium at
+/// each call; the one of the call before was dropped.
+///
+/// # Panics
+///
+/// When the medium breaks a promise of the port.
+pub async fn run_failing(mut open: impl FnMut() -> SharedMedium, fail: impl Fn(), mend: impl Fn()) {
+    let medium = open();
+    for outage in 0..3_u8 {
+        let store = medium.store();
+        let key = |name: &str| Bytes::from(format!("{outage}/{name}"));
+        commit(&*store, Batch::new().put("outage", key("before"), "1")).await;
+        assert!(!store.is_over(), "a sound opening goes on");
+        fail();
+        let large = vec![outage; 3 << 20];
+        let halves = |name: &str| {
+            Batch::new().put("outage", key(name), "1").put("outage other", key(name), large.clone())
+        };
+        let failing = store.commit(halves("failed"));
+        let behind = store.commit(Batch::new().put("outage", key("behind"), "1"));
+        failing.await.expect_err("a medium that takes no writes acknowledges none");
+        behind.await.expect_err("nothing is acknowledged that came after what failed");
+        let later = store.commit(Batch::new().put("outage", key("later"), "1"));
+        later.await.expect_err("an opening that failed takes no more");
+        assert!(!store.is_over(), "a medium that takes no writes is not opened anew");
+        let found = store.get("outage", &key("before")).expect("reads go on");
+        assert_eq!(found, Some(Bytes::from("1")));
+
+        mend();
+        store.over().await;
+        assert!(store.is_over());
+        assert!(matches!(store.get("outage", &key("before")), Err(StoreError::Closed)));
+        let late = store.commit(Batch::new().put("outage", key("late"), "1"));
+        late.await.expect_err("an opening that is over takes nothing");
+
+        let store = medium.store();
+        assert!(!store.is_over());
+        let has = |tree: &'static str, name: &str| {
+            store.get(tree, &key(name)).expect("a sound medium reads").is_some()
+        };
+        assert!(has("outage", "before"), "what was acknowledged is there");
+        assert_eq!(has("outage", "failed"), has("outage other", "failed"), "a batch is whole or not there");
+        assert!(has("outage", "failed") || !has("outage", "behind"), "what survives is a beginning");
+        assert!(!has("outage", "later") && !has("outage", "late"), "what was turned away did not come");
+        commit(&*store, Batch::new().put("outage", key("after"), "1")).await;
+    }
+    drop(medium);
+    let found = scan(&*open().store(), "outage", b"", None, usize::MAX);
+    for outage in 0..3 {
+        for name in ["before", "after"] {
+            let is_it = |(key, _): &Entry| *key == format!("{outage}/{name}").as_bytes();
+            assert!(found.iter().any(is_it), "{name} of outage {outage} was acknowledged");
+        }
+    }
 }
 
 async fn commit(store: &dyn Store, batch: Batch) {
@@ -203,7 +261,7 @@ fn page_through(store: &dyn Store, tree: &'static str, limit: usize) -> Result<V
 mod tests {
     use std::sync::Arc;
 
-    use crate::memory::MemoryStore;
+    use crate::memory::{Fault, MemoryStore};
 
     #[test]
     fn the_store_in_memory_conforms() {
@@ -212,5 +270,17 @@ mod tests {
             store = store.crash();
             Arc::new(store.clone())
         }));
+    }
+
+    #[test]
+    fn the_store_in_memory_opens_itself_anew() {
+        for fault in [Fault::Refused, Fault::NotDurable, Fault::Unsaid] {
+            let store = MemoryStore::new();
+            futures::executor::block_on(super::run_failing(
+                || Arc::new(store.clone()),
+                || store.break_down(fault),
+                || store.mend(),
+            ));
+        }
     }
 }

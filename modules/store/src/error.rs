@@ -19,7 +19,7 @@ pub enum StoreError {
         /// The key, printable.
         key: String,
     },
-    /// The store was closed.
+    /// This opening of the store is over. There may be another.
     #[error("the store is closed")]
     Closed,
 }

@@ -2,11 +2,17 @@
 //!
 //! A store holds named trees of ordered keys. Reads see every batch that was committed before,
 //! durable or not; a batch is durable, all of it or nothing, when its commit resolves.
+//!
+//! A commit that fails is the last of its opening: nobody knows what is on the medium then, and nothing
+//! more is acknowledged until the medium was opened anew and read. A [`Medium`] does so by itself, as
+//! soon as it takes writes again.
 
 mod batch;
 mod error;
 mod memory;
+mod openings;
 mod port;
+mod trees;
 
 #[cfg(feature = "test-util")]
 pub mod conformance;
@@ -14,4 +20,6 @@ pub mod conformance;
 pub use batch::{Batch, Write};
 pub use error::StoreError;
 pub use memory::{Fault, MemoryStore};
-pub use port::{Commit, Entry, SharedStore, Store, Survey};
+pub use openings::{Openings, Over};
+pub use port::{Commit, Entry, Medium, SharedMedium, SharedStore, Store, Survey};
+pub use trees::Trees;

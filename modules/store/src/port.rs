@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::batch::Batch;
 use crate::error::StoreError;
+use crate::openings::Over;
 
 /// Resolves when the batch is durable, or says why it is not.
 pub type Commit = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
@@ -33,7 +34,10 @@ impl Survey {
     }
 }
 
-/// The port. Reads are fast enough for a module's own thread; commits are waited for.
+/// One opening of a medium. Reads are fast enough for a module's own thread; commits are waited for.
+///
+/// The first commit that fails is followed by none that succeeds. Reads go on, and show what failed
+/// or not, until the medium was opened anew: from then on this opening only says that it is closed.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Reads one key.
     ///
@@ -78,8 +82,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Applies a batch at once and in the order of calls; the returned future resolves when it is
     /// durable. Dropping the future does not take the batch back.
+    ///
+    /// A batch whose commit failed may be found after the next opening all the same, whole.
     fn commit(&self, batch: Batch) -> Commit;
+
+    /// Resolves when the medium was opened anew: what is known of it is to be read again.
+    fn over(&self) -> Over;
+
+    /// Tells whether the medium was opened anew.
+    fn is_over(&self) -> bool;
 }
 
 /// A store as modules hold it.
 pub type SharedStore = Arc<dyn Store>;
+
+/// What outlives each opening: it opens itself anew after a write failed, once it takes writes again.
+///
+/// Whoever keeps in memory what a store holds takes one opening, reads from it, and begins anew with
+/// the next one when [`Store::over`] resolves.
+pub trait Medium: fmt::Debug + Send + Sync + 'static {
+    /// Returns the newest opening. It may have failed already.
+    fn store(&self) -> SharedStore;
+}
+
+/// A medium as processes give it to modules.
+pub type SharedMedium = Arc<dyn Medium>;

@@ -5,7 +5,7 @@ use super::*;
 /// Runs a future on a clock that is paused.
 fn paused<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(future)
+    tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), future)
 }
 
 fn disk(seed: u64) -> Disk {
@@ -18,10 +18,24 @@ fn the_simulated_disk_conforms() {
         let disk = disk(1);
         store::conformance::run(move || {
             disk.crash();
-            disk.open()
+            disk.open().store()
         })
         .await;
     });
+}
+
+#[test]
+fn the_simulated_disk_is_opened_anew_when_it_takes_writes_again() {
+    for seed in 0..16 {
+        paused(async {
+            let disk = disk(seed);
+            let open = || {
+                disk.crash();
+                disk.open()
+            };
+            store::conformance::run_failing(open, || disk.set_full(true), || disk.heal()).await;
+        });
+    }
 }
 
 #[test]
@@ -30,14 +44,14 @@ fn unsynced_writes_survive_a_crash_as_a_prefix_or_not_at_all() {
     for seed in 0..64 {
         paused(async {
             let disk = disk(seed);
-            let store = disk.open();
+            let store = disk.open().store();
             store.commit(Batch::new().put("t", "synced", "1")).await.expect("a sound disk");
             for key in ["a", "b", "c"] {
                 drop(store.commit(Batch::new().put("t", key, "2").put("t", format!("{key}-too"), "3")));
             }
             disk.crash();
             assert!(matches!(store.get("t", b"synced"), Err(StoreError::Closed)), "an old process is gone");
-            let entries = disk.open().scan("t", b"", None, 99).expect("it reads");
+            let entries = disk.open().store().scan("t", b"", None, 99).expect("it reads");
             let keys: Vec<String> =
                 entries.into_iter().map(|(key, _)| String::from_utf8_lossy(&key).into_owned()).collect();
             let all = ["a", "a-too", "b", "b-too", "c", "c-too"];
@@ -51,38 +65,41 @@ fn unsynced_writes_survive_a_crash_as_a_prefix_or_not_at_all() {
 }
 
 #[test]
-fn the_chosen_write_fails_and_a_full_disk_refuses_all() {
-    paused(async {
-        let disk = disk(1);
-        let store = disk.open();
-        disk.fail_write(1, DiskFault::Refused);
-        disk.fail_write(2, DiskFault::NotDurable);
-        let mut outcomes = Vec::new();
-        for key in ["a", "b", "c", "d"] {
-            outcomes.push(store.commit(Batch::new().put("t", key, "")).await.is_ok());
+fn the_chosen_write_is_the_last_of_its_opening() {
+    for (fault, is_seen) in [(DiskFault::Refused, false), (DiskFault::NotDurable, true)] {
+        let mut found = std::collections::BTreeSet::new();
+        for seed in 0..16 {
+            paused(async {
+                let disk = disk(seed);
+                let medium = disk.open();
+                let store = medium.store();
+                disk.fail_write(1, fault);
+                let mut outcomes = Vec::new();
+                for key in ["a", "b", "c"] {
+                    outcomes.push(store.commit(Batch::new().put("t", key, "")).await.is_ok());
+                }
+                assert_eq!(outcomes, [true, false, false]);
+                let has = |store: &SharedStore, key: &str| {
+                    store.get("t", key.as_bytes()).expect("it reads").is_some()
+                };
+                assert_eq!([has(&store, "b"), has(&store, "c")], [is_seen, false]);
+                store.over().await;
+                let store = medium.store();
+                assert_eq!([has(&store, "a"), has(&store, "c")], [true, false]);
+                found.insert(has(&store, "b"));
+                store.commit(Batch::new().put("t", "d", "")).await.expect("the disk takes it");
+            });
         }
-        assert_eq!(outcomes, [true, false, false, true]);
-        let keys = |store: &SharedStore| {
-            let entries = store.scan("t", b"", None, 99).expect("it reads");
-            entries.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
-        };
-        assert_eq!(keys(&store), ["a", "c", "d"]);
-        disk.crash();
-        let store = disk.open();
-        assert_eq!(keys(&store), ["a", "d"]);
-        disk.set_full(true);
-        assert!(store.commit(Batch::new().put("t", "e", "")).await.is_err());
-        disk.heal();
-        assert!(store.commit(Batch::new().put("t", "e", "")).await.is_ok());
-        assert_eq!(keys(&store), ["a", "d", "e"]);
-    });
+        let expected = if is_seen { vec![false, true] } else { vec![false] };
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), expected, "every outcome is explored");
+    }
 }
 
 #[test]
 fn a_damaged_record_is_named_until_it_is_written_again() {
     paused(async {
         let disk = disk(1);
-        let store = disk.open();
+        let store = disk.open().store();
         assert!(!disk.damage("t"), "there is nothing to damage");
         store.commit(Batch::new().put("t", "a", "1")).await.expect("a sound disk");
         assert!(disk.damage("t"));

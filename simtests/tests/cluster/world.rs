@@ -9,7 +9,7 @@ use beehive::{Catalog, Clock, Node, NodeOptions, Section, Sections, SystemClock}
 use edged::ample_machine::AmpleMachine;
 use kube::Client;
 use serde_json::{Value, json};
-use store::{MemoryStore, SharedStore};
+use store::{MemoryStore, SharedMedium};
 use wire::MemoryNetwork;
 
 /// What outlives the processes: the link's network, the cloud's store, the machines' clock.
@@ -86,7 +86,7 @@ pub(crate) struct Cloud {
 #[derive(Debug)]
 pub(crate) struct EdgeMachine {
     name: &'static str,
-    store: SharedStore,
+    store: SharedMedium,
     pub(crate) runtime: Arc<edged::hollow::HollowRuntime>,
     files: Arc<edged::memory_files::MemoryFiles>,
 }

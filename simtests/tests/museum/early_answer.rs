@@ -3,13 +3,11 @@
 //!
 //! Ours acknowledges a change when it is synced.
 
-use std::sync::Arc;
-
 use edgecore::EdgePorts;
 use simtests::{Failure, Invariant, Sim};
 
 use crate::exhibit::{self, Cast, MINUTE, SECOND, breaks};
-use crate::faulty::store::Hasty;
+use crate::faulty::store::hasty;
 use crate::things::{change_map, holds_text, make_map, make_pod, runs};
 
 /// A node that loses its power while it writes holds what it acknowledged when it is back.
@@ -40,7 +38,7 @@ fn holds() {
 #[test]
 fn fails_as_reported() {
     let cast = Cast::ours().edge(|mut ports: EdgePorts| {
-        ports.store = Arc::new(Hasty(ports.store));
+        ports.store = hasty(ports.store);
         edgecore::catalog(ports)
     });
     breaks(scenario, &cast, Invariant::AcknowledgedChangesAreHeld, "configmap default/map");

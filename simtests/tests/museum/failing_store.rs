@@ -3,13 +3,11 @@
 //!
 //! Ours acknowledges nothing that it could not keep, goes on with what runs, and is told again.
 
-use std::sync::Arc;
-
 use edgecore::EdgePorts;
 use simtests::{Failure, Invariant, Sim};
 
 use crate::exhibit::{self, Cast, MINUTE, SECOND, breaks, demand};
-use crate::faulty::store::ThreeTries;
+use crate::faulty::store::three_tries;
 use crate::things::{change_map, holds_text, lines, make_map, make_pod, running, runs};
 
 /// A node whose disk is full for a minute goes on, and then holds what changed meanwhile.
@@ -43,7 +41,7 @@ fn holds() {
 #[test]
 fn fails_as_reported() {
     let cast = Cast::ours().edge(|mut ports: EdgePorts| {
-        ports.store = Arc::new(ThreeTries::new(ports.store));
+        ports.store = three_tries(ports.store);
         edgecore::catalog(ports)
     });
     breaks(scenario, &cast, Invariant::NoUnexpectedWarning, "three tries failed");

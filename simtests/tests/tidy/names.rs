@@ -101,6 +101,23 @@ fn tokio_s_watch_has_one_waiter() {
 }
 
 #[test]
+fn every_point_that_a_simulation_strikes_is_in_its_guide() {
+    let guide = read("docs/simulation.md");
+    let (mut points, mut missing) = (0, Vec::new());
+    for source in rust_files().iter().filter(|source| source.is_product()) {
+        for rest in source.text.split(".buggify(\"").skip(1) {
+            let point = rest.split('"').next().unwrap_or_default();
+            points += 1;
+            if !guide.contains(&format!("| `{point}` |")) {
+                missing.push(format!("{}: {point}", source.path));
+            }
+        }
+    }
+    assert!(points > 5, "only {points} points were found: the search is broken");
+    none("docs/simulation.md lists every point", &missing);
+}
+
+#[test]
 fn no_process_global_state() {
     let globals = ["static mut ", "OnceLock<", "LazyLock<", "OnceCell<", "lazy_static!", "thread_local!"];
     none("any number of nodes run in one process", &occurrences(&globals, |_| true));

@@ -29,7 +29,7 @@ async fn what_was_acknowledged_survives_a_crash_and_versions_go_on() {
 
 #[tokio::test]
 async fn a_write_that_the_store_refuses_is_an_error_and_never_shown() {
-    for fault in [Fault::Refused, Fault::NotDurable] {
+    for fault in [Fault::Refused, Fault::NotDurable, Fault::Unsaid] {
         let cluster = Cluster::new().await;
         let made = cluster.create(MAPS, config_map("a")).await;
         let start = cluster.get(MAPS).await["metadata"]["resourceVersion"].as_str().map(str::to_owned);
@@ -51,6 +51,36 @@ async fn a_write_that_the_store_refuses_is_an_error_and_never_shown() {
         assert_eq!(cluster.send("GET", &format!("{MAPS}/b"), Value::Null).await.0, 404);
         assert_eq!(cluster.get(&format!("{MAPS}/c")).await["metadata"]["name"], "c");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_is_full_for_a_while_is_repaired_when_it_is_open_anew() {
+    for fault in [Fault::Refused, Fault::NotDurable, Fault::Unsaid] {
+        let cluster = Cluster::new().await;
+        let made = cluster.create(MAPS, config_map("a")).await;
+        cluster.store.break_down(fault);
+        for name in ["b", "c", "d"] {
+            assert_eq!(cluster.send("POST", MAPS, config_map(name)).await.0, 500, "{fault:?}");
+        }
+        assert_eq!(cluster.send("DELETE", &format!("{MAPS}/a"), Value::Null).await.0, 500, "{fault:?}");
+        assert_eq!(cluster.get(&format!("{MAPS}/a")).await, made, "{fault:?}: reads go on");
+        cluster.store.mend();
+        cluster.create(MAPS, config_map("e")).await;
+        let cluster = cluster.crash().await;
+        let names = cluster.get(MAPS).await["items"].as_array().cloned().unwrap_or_default();
+        let names: Vec<_> = names.iter().map(|map| map["metadata"]["name"].clone()).collect();
+        assert_eq!(names, ["a", "e", "kube-root-ca.crt"], "{fault:?}: what failed is undone");
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_lost_while_it_was_open_is_written_again() {
+    let cluster = Cluster::new().await;
+    let made = cluster.create(MAPS, config_map("a")).await;
+    cluster.store.lose_all();
+    cluster.create(MAPS, config_map("b")).await;
+    let cluster = cluster.crash().await;
+    assert_eq!(cluster.get(&format!("{MAPS}/a")).await, made);
 }
 
 #[tokio::test]

@@ -109,12 +109,12 @@ async fn an_event_that_the_disk_does_not_take_is_not_accepted() {
     let mut cloud = Cloud::start().await;
     let store = MemoryStore::new();
     let probe = start(&cloud, &store, CodecChoice::Native).await;
-    let (mut peer, _) = cloud.welcome().await;
-    probe.settle().await;
+    drop(cloud.welcome().await);
     store.fail_commits(0..1, Fault::NotDurable);
     let answer = probe.ask(AskCloud(event("a"))).await;
     assert!(matches!(answer, Ok(Err(CloudError::NotKept(_)))), "{answer:?}");
     assert_eq!(kept(&store), 0);
+    let (mut peer, _) = cloud.welcome().await;
     tell(&probe, event("b")).await;
     assert_eq!(request(peer.answer_request().await).1, event("b"));
 }
@@ -198,4 +198,28 @@ async fn a_status_passes_the_events_of_a_long_time_offline() {
     };
     let (waited, ()) = tokio::join!(asking, answering);
     assert!(waited < SECOND / 10, "it waited for {waited:?}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_store_that_is_open_anew_is_read_again_and_told_to_the_cloud_in_a_new_session() {
+    for (fault, is_found) in [(Fault::Refused, false), (Fault::NotDurable, false), (Fault::Unsaid, true)] {
+        let mut cloud = Cloud::start().await;
+        let store = MemoryStore::new();
+        let probe = start(&cloud, &store, CodecChoice::Native).await;
+        let (mut peer, _) = cloud.welcome().await;
+        probe.settle().await;
+        tell(&probe, event("a")).await;
+        let (first, _) = request(peer.hear_up().await);
+        store.break_down(fault);
+        let refused = probe.ask(AskCloud(event("b"))).await.expect("an answer");
+        assert!(matches!(refused, Err(CloudError::NotKept(_))), "{fault:?}: {refused:?}");
+        store.mend();
+        let (mut peer, _) = cloud.welcome().await;
+        assert_eq!(request(peer.answer_request().await).0, first, "{fault:?}: it was not answered");
+        if is_found {
+            assert_eq!(request(peer.answer_request().await).1, event("b"), "it is there after all");
+        }
+        probe.settle().await;
+        assert_eq!(kept(&store), 0, "{fault:?}");
+    }
 }

@@ -8,7 +8,7 @@ use beehive::{Clock, NodeOptions, Probe};
 use protocol::edge::{AskCloud, KeepChange};
 use protocol::{ApiStatus, ChangeKind, Namespace, ObjectChange, ObjectKey, ObjectName, group};
 use serde_json::json;
-use store::{MemoryStore, SharedStore};
+use store::{MemoryStore, SharedMedium};
 
 use super::*;
 use crate::MetaManagerConfig;
@@ -56,7 +56,7 @@ impl Outside {
 }
 
 async fn start(store: &MemoryStore, outside: &Arc<Outside>) -> Probe<MetaManager> {
-    let shared: SharedStore = Arc::new(store.clone());
+    let shared: SharedMedium = Arc::new(store.clone());
     let cloud = Arc::clone(outside);
     let clock: Arc<dyn Clock> = outside.clone();
     Probe::<MetaManager>::new(MetaManagerConfig::default(), shared)

@@ -5,19 +5,44 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use store::{Batch, Commit, SharedStore, Store, StoreError, Survey};
+use store::{Batch, Commit, Medium, Over, SharedMedium, SharedStore, Store, StoreError, Survey};
+
+/// A medium whose openings are not what they should be.
+pub(crate) struct Faulty<F> {
+    medium: SharedMedium,
+    opening: F,
+}
+
+impl<F> fmt::Debug for Faulty<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Faulty").field(&self.medium).finish()
+    }
+}
+
+impl<F: Fn(SharedStore) -> SharedStore + Send + Sync + 'static> Medium for Faulty<F> {
+    fn store(&self) -> SharedStore {
+        (self.opening)(self.medium.store())
+    }
+}
+
+/// Makes each opening of a medium one that panics after three failures in a row.
+pub(crate) fn three_tries(medium: SharedMedium) -> SharedMedium {
+    let failures = Arc::<AtomicU32>::default();
+    let opening = move |store| -> SharedStore { Arc::new(ThreeTries { store, failures: failures.clone() }) };
+    Arc::new(Faulty { medium, opening })
+}
+
+/// Makes each opening of a medium one that answers before it has written.
+pub(crate) fn hasty(medium: SharedMedium) -> SharedMedium {
+    let opening = |store| -> SharedStore { Arc::new(Hasty(store)) };
+    Arc::new(Faulty { medium, opening })
+}
 
 /// A store that does not bear failures: after the third failed commit in a row it panics, as code does
 /// that retries three times and then gives up on the whole process.
-pub(crate) struct ThreeTries {
+struct ThreeTries {
     store: SharedStore,
     failures: Arc<AtomicU32>,
-}
-
-impl ThreeTries {
-    pub(crate) fn new(store: SharedStore) -> Self {
-        Self { store, failures: Arc::default() }
-    }
 }
 
 impl fmt::Debug for ThreeTries {
@@ -52,11 +77,19 @@ impl Store for ThreeTries {
             done
         })
     }
+
+    fn over(&self) -> Over {
+        self.store.over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.store.is_over()
+    }
 }
 
 /// A store that answers before it has written, as a database does that leaves syncing to the system.
 #[derive(Debug)]
-pub(crate) struct Hasty(pub(crate) SharedStore);
+struct Hasty(SharedStore);
 
 impl Store for Hasty {
     fn get(&self, tree: &'static str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
@@ -77,5 +110,13 @@ impl Store for Hasty {
         // The batch is on its way whether or not anybody waits for it.
         drop(self.0.commit(batch));
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn over(&self) -> Over {
+        self.0.over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_over()
     }
 }
