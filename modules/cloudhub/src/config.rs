@@ -53,7 +53,7 @@ pub struct CloudHubConfig {
     /// Mebibytes of changes that may wait for one node, before its session ends. Default 16.
     pub node_queue_mib: u32,
     /// Mebibytes of changes that may wait for all nodes together, before the sessions of those with
-    /// the most end. Default 256.
+    /// the most end. An object that waits for several nodes counts once. Default 256.
     pub queue_mib: u32,
 }
 

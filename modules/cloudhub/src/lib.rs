@@ -15,6 +15,7 @@ mod queue;
 mod serve;
 mod session;
 mod sessions;
+mod total;
 mod turns;
 
 use std::collections::BTreeMap;

@@ -10,13 +10,12 @@ use tokio::sync::Notify;
 use wire::session::{Full, Outbox, OutboxLimits, ToSend};
 use wire::{Codec, MessageId};
 
+use crate::total::{CHANGE_BYTES, Share, Total};
+
 /// Objects that may wait for one node.
 const KEYS_MAX: usize = 8192;
 /// Changes that a native peer may leave unacknowledged.
 const WINDOW: usize = 32;
-
-/// What a change costs beside its object.
-const CHANGE_BYTES: usize = 256;
 
 /// Upstream's rule: one at a time, five seconds, four repetitions.
 const KUBEEDGE: OutboxLimits = OutboxLimits {
@@ -39,45 +38,20 @@ const NATIVE: OutboxLimits = OutboxLimits {
     retry: (Duration::from_millis(500), Duration::from_secs(30)),
 };
 
-/// The bytes that wait in all queues. Clones count together.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Total(Rc<Cell<usize>>);
-
-impl Total {
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.get()
-    }
+/// A change that waits. The share is dropped first.
+#[derive(Debug, Clone)]
+struct Waiting {
+    _share: Rc<Share>,
+    change: ObjectChange,
 }
 
 #[derive(Debug)]
 struct Shared {
-    outbox: RefCell<Outbox<ObjectKey, ObjectChange>>,
-    /// The part of the total that is this queue's.
-    counted: Cell<usize>,
+    outbox: RefCell<Outbox<ObjectKey, Waiting>>,
     total: Total,
     filled: Notify,
     /// How many changes were ever queued.
     pushed: Cell<u64>,
-}
-
-impl Shared {
-    fn count(&self, bytes: usize) {
-        let all = self.total.bytes() - self.counted.replace(bytes) + bytes;
-        self.total.0.set(all);
-    }
-
-    fn change<R>(&self, act: impl FnOnce(&mut Outbox<ObjectKey, ObjectChange>) -> R) -> R {
-        let mut outbox = self.outbox.borrow_mut();
-        let result = act(&mut outbox);
-        self.count(outbox.bytes());
-        result
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.count(0);
-    }
 }
 
 /// The queue of one session. Clones are the same queue.
@@ -92,18 +66,14 @@ impl Queue {
             Codec::Native => NATIVE,
         };
         let outbox = RefCell::new(Outbox::new(OutboxLimits { bytes_max, ..limits }));
-        Self(Rc::new(Shared {
-            outbox,
-            counted: Cell::new(0),
-            total,
-            filled: Notify::new(),
-            pushed: Cell::new(0),
-        }))
+        Self(Rc::new(Shared { outbox, total, filled: Notify::new(), pushed: Cell::new(0) }))
     }
 
     pub(crate) fn push(&self, change: ObjectChange) -> Result<(), Full> {
         let bytes = change.object.raw().len() + CHANGE_BYTES;
-        self.0.change(|outbox| outbox.push(change.key.clone(), change, bytes))?;
+        let key = change.key.clone();
+        let waiting = Waiting { _share: Rc::new(self.0.total.share(&change.object)), change };
+        self.0.outbox.borrow_mut().push(key, waiting, bytes)?;
         self.0.filled.notify_one();
         self.0.pushed.set(self.0.pushed.get() + 1);
         Ok(())
@@ -115,14 +85,14 @@ impl Queue {
         (outbox.waiting() + outbox.unacknowledged() == 0).then(|| self.0.pushed.get())
     }
 
-    /// Returns how many bytes wait, those that are unacknowledged too.
+    /// Returns how many bytes wait for this node, those that are unacknowledged too.
     pub(crate) fn bytes(&self) -> usize {
-        self.0.counted.get()
+        self.0.outbox.borrow().bytes()
     }
 
     /// Takes what waits out of the total: the session ends, and its task drops the queue.
     pub(crate) fn abandon(&self) {
-        self.0.change(|outbox| *outbox = Outbox::new(NATIVE));
+        *self.0.outbox.borrow_mut() = Outbox::new(NATIVE);
     }
 
     /// Waits until something was pushed since the last wait.
@@ -136,15 +106,16 @@ impl Queue {
         fits: impl Fn(&ObjectChange) -> bool,
         id: impl FnOnce() -> MessageId,
     ) -> Option<ToSend<ObjectChange>> {
-        self.0.change(|outbox| outbox.next(now, fits, id))
+        let next = self.0.outbox.borrow_mut().next(now, |waiting| fits(&waiting.change), id)?;
+        Some(ToSend { id: next.id, value: next.value.change })
     }
 
     pub(crate) fn acknowledge(&self, id: &MessageId) -> Option<ObjectChange> {
-        self.0.change(|outbox| outbox.acknowledge(id))
+        self.0.outbox.borrow_mut().acknowledge(id).map(|waiting| waiting.change)
     }
 
     pub(crate) fn refuse(&self, id: &MessageId, now: Duration) -> bool {
-        self.0.change(|outbox| outbox.refuse(id, now))
+        self.0.outbox.borrow_mut().refuse(id, now)
     }
 
     pub(crate) fn next_due(&self) -> Option<Duration> {

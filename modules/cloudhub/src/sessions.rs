@@ -7,7 +7,8 @@ use protocol::{NodeName, ObjectChange};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::compare::Wanted;
-use crate::queue::{Queue, Total};
+use crate::queue::Queue;
+use crate::total::Total;
 
 /// A node's session. Dropping it ends the session: its task finds the fence down before anything
 /// else that it may find.

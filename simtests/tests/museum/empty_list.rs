@@ -18,7 +18,8 @@ fn scenario(sim: &mut Sim, cast: &Cast) -> Result<(), Failure> {
     for explained in ["the cloud was not reached", "cannot watch the Kubernetes API", "was not served"] {
         sim.allow_log(explained);
     }
-    for explained in ["the node's status was refused", "the node is silent", "could not correct a node"] {
+    let refused = ["the node's status was refused", "refused a request of a node"];
+    for explained in refused.into_iter().chain(["the node is silent", "could not correct a node"]) {
         sim.allow_log(explained);
     }
     for _ in 0..5 {
