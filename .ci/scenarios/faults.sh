@@ -168,8 +168,9 @@ scenario_kill_loop() {
     pods_go loop || return 1
     sed -i 's/^log:.*/log: { level: warn }/' "$EDGE/edgecore.yaml"
 }
+
 # The disk of the node's store fills up: nothing is acknowledged that is not kept, what runs goes on, and all
-# arrives once there is room, without a restart: the store opens itself anew. The same for the cloud's store.
+# arrives once there is room, without a restart: the store opens itself anew.
 scenario_disk_full() {
     local n
     end_process edge.pid INT || return 1
