@@ -1,6 +1,6 @@
 //! What a node acknowledged to the cloud, read from the frames, against what is on its disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use protocol::{
     ChangeKind, Held, Namespace, Object, ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion,
@@ -58,8 +58,8 @@ impl Sent {
 pub(crate) struct Acknowledged {
     sent: BTreeMap<MessageId, Sent>,
     acknowledged: BTreeMap<ObjectKey, Sent>,
-    /// Keys whose end was sent after what was acknowledged last.
-    ending: BTreeSet<ObjectKey>,
+    /// What was sent last of each key: it may be on the disk, or not, before it is acknowledged.
+    newest: BTreeMap<ObjectKey, ChangeKind>,
 }
 
 impl Acknowledged {
@@ -98,11 +98,7 @@ impl Acknowledged {
     }
 
     fn send(&mut self, id: MessageId, change: &ObjectChange) {
-        if change.kind == ChangeKind::Delete {
-            self.ending.insert(change.key.clone());
-        } else {
-            self.ending.remove(&change.key);
-        }
+        self.newest.insert(change.key.clone(), change.kind);
         self.sent.insert(id, Sent::of(change));
     }
 
@@ -121,13 +117,16 @@ impl Acknowledged {
     fn compare(&self, held: &[Held]) -> Result<(), String> {
         let held: BTreeMap<&ObjectKey, &Held> = held.iter().map(|held| (&held.key, held)).collect();
         for (key, acknowledged) in &self.acknowledged {
-            let found = held.get(key);
+            let (found, newest) = (held.get(key), self.newest.get(key));
+            let is_ending = newest == Some(&ChangeKind::Delete);
             match (acknowledged.kind, found) {
-                (ChangeKind::Delete, Some(found)) if found.uid.is_some() && found.uid == acknowledged.uid => {
+                (ChangeKind::Delete, Some(found))
+                    if is_ending && found.uid.is_some() && found.uid == acknowledged.uid =>
+                {
                     return Err(format!("{key} was acknowledged as deleted and is held"));
                 }
                 (ChangeKind::Delete, _) => {}
-                (_, None) if self.ending.contains(key) => {}
+                (_, None) if is_ending => {}
                 (_, None) => return Err(format!("{key} was acknowledged and is not held")),
                 (_, Some(found)) => check_version(key, acknowledged, found)?,
             }
@@ -190,7 +189,9 @@ mod tests {
     #[test]
     fn what_was_acknowledged_must_be_held_at_that_version_or_a_newer_one() {
         use ChangeKind::{Delete, Insert, Update};
-        let changes = [change(Insert, "u", 5), change(Update, "u", 7), change(Delete, "u", 8)];
+        let first = [change(Insert, "u", 5), change(Update, "u", 7), change(Delete, "u", 8)];
+        // A config map that nothing on the node needs is taken from it, and comes back with the next pod.
+        let changes = [first.as_slice(), &[change(Insert, "u", 9)]].concat();
         let check = |acknowledged: usize, sent: usize, held: &[Held], expect: bool| {
             let outcome = node(&changes[..sent], acknowledged).compare(held);
             assert_eq!(outcome.is_ok(), expect, "{acknowledged} {sent} {held:?} {outcome:?}");
@@ -205,5 +206,8 @@ mod tests {
         check(3, 3, &[], true);
         check(3, 3, &[held("u", 7)], false);
         check(3, 3, &[held("v", 9)], true);
+        check(3, 4, &[held("u", 9)], true);
+        check(3, 4, &[], true);
+        check(4, 4, &[], false);
     }
 }
