@@ -131,7 +131,7 @@ scenario_corrupt() {
     say "a node's store: it begins anew with what the cloud sends"
     find "$DATA/edge" -path '*/store/*' -type f -size +1k -exec dd if=/dev/urandom of={} bs=4096 count=64 conv=notrunc status=none \;
     start_up || return 1
-    grep -q "the node's store was damaged" "$WORK/up.log" || fail "the damage was not told" || return 1
+    grep -q "the store was damaged: it was set aside" "$WORK/up.log" || fail "the damage was not told" || return 1
     no_panic "$WORK/up.log" || return 1
     rm -rf "$WORK/copy"
     for ((n = 0; n < 20; n++)); do echo "configmap/held-$n"; done | xargs "$KUBECTL" delete >/dev/null

@@ -230,7 +230,7 @@ false_clouds() {
     end_process cloud.pid INT || return 1
     for what in 'noise: the handshake failed: WebSocket protocol error' \
         'http: the handshake failed: the cloud refused the upgrade: 403 Forbidden go away' \
-        'frames: the handshake failed: the frame is not a native frame'; do
+        'frames: the handshake failed: the native frame has a bad renewal'; do
         command=speak_${what%%:*}
         mark edge
         # In a group of its own, so that all of it can be ended.

@@ -90,7 +90,7 @@ impl Drop for SledMedium {
 fn report(recovery: Option<&Recovery>) {
     if let Some(Recovery { cause, moved_to }) = recovery {
         let moved_to = moved_to.display();
-        tracing::error!(cause, %moved_to, "the store was damaged: it begins anew with what the cloud sends");
+        tracing::error!(cause, %moved_to, "the store was damaged: it was set aside, and an empty one is begun");
     }
 }
 
