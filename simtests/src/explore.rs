@@ -23,6 +23,8 @@ const CHECK_PERIOD: Duration = Duration::from_secs(5);
 const START_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a node may be heard of by nobody after the last thing that happened to it.
 const GRACE: Duration = Duration::from_secs(120);
+/// For how long what began to go wrong before may still come to light.
+const LINGER: Duration = Duration::from_secs(60);
 /// For how long everything must stay right.
 const STABLE: Duration = Duration::from_secs(60);
 
@@ -68,6 +70,8 @@ pub fn carry_out(sim: &mut Sim, schedule: &Schedule) -> Result<(), Failure> {
     }
     run.wait(sim, begun + profile.duration)?;
     run.heal(sim, profile.edges)?;
+    // Calls that began before may still fail or go unanswered.
+    run.wait(sim, sim.elapsed() + LINGER)?;
     run.come_right(sim, profile.patience)?;
     run.stay_right(sim)
 }
