@@ -59,11 +59,11 @@ fn a_change_that_an_edge_s_disk_forgets_is_missed_when_it_says_what_it_holds() {
 fn what_does_not_come_right_in_time_is_named() {
     let mut profile = Profile::named("runtimes").expect("it is known");
     (profile.edges, profile.configs) = (1, 1);
-    (profile.duration, profile.patience) = (Duration::from_secs(60), Duration::ZERO);
+    (profile.duration, profile.patience) = (Duration::from_secs(240), Duration::ZERO);
     let make = Action::Work(Work::CreatePod { number: 1, edge: "edge-01".to_owned(), config: 0 });
     let crash = |at| (at, Action::Fault(Fault::CrashContainer("edge-01".to_owned())));
     // Containers that end again and again wait longer and longer before they are started again.
-    let crashes = (20..60).step_by(2).map(crash);
+    let crashes = (20..240).step_by(2).map(crash);
     let actions = std::iter::once((0, make)).chain(crashes);
     let steps = actions.map(|(at, action)| Step { at: Duration::from_secs(at), action }).collect();
     let schedule = Schedule { seed: 1, profile, steps };
