@@ -100,7 +100,9 @@ fn soak(args: &Args) -> io::Result<u8> {
             code = outcome.failure.as_ref().map_or(code, simtests::Failure::exit_code);
             explain(&mut progress, args, &scenario, &outcome)?;
         }
-        told.notes.iter().try_for_each(|note| writeln!(progress, "{note}"))?;
+        if let Some(note) = told.note {
+            writeln!(progress, "{note}")?;
+        }
         write!(progress, "\rseed {seed}, {violations} violations ")?;
         Ok(violations == 0 || args.keep_going)
     })?;
@@ -119,7 +121,7 @@ fn soak(args: &Args) -> io::Result<u8> {
 struct Told {
     line: String,
     /// What a scenario that is no schedule of faults says of its run.
-    notes: Vec<String>,
+    note: Option<String>,
     summary: Summary,
     failed: Option<Box<Outcome>>,
 }
@@ -127,9 +129,9 @@ struct Told {
 impl From<Outcome> for Told {
     fn from(outcome: Outcome) -> Self {
         let (line, summary) = (outcome.line(), outcome.summary.clone());
-        let last = outcome.trace.tail(1);
-        let notes = last.into_iter().filter(|line| line.contains(" note ")).map(str::to_owned).collect();
-        Self { line, notes, summary, failed: outcome.failure.is_some().then(|| Box::new(outcome)) }
+        let last = outcome.trace.lines().next_back();
+        let note = last.filter(|line| line.contains(" note ")).map(str::to_owned);
+        Self { line, note, summary, failed: outcome.failure.is_some().then(|| Box::new(outcome)) }
     }
 }
 
@@ -156,9 +158,9 @@ fn explain(to: &mut impl Write, args: &Args, scenario: &Scenario, outcome: &Outc
     writeln!(to, "commit {}", commit())?;
     writeln!(
         to,
-        "replay: cargo run --release -p simtests -- --scenario {} --edges {} --replay {}",
+        "replay: cargo run --release -p simtests -- --scenario {} {} --replay {}",
         args.scenario,
-        scenario.edges(),
+        scenario.size(),
         outcome.seed
     )
 }

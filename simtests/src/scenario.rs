@@ -55,12 +55,11 @@ impl Scenario {
         Profile::names().chain([FLEET, RESYNC]).collect()
     }
 
-    /// Returns the number of edges that `--edges` would give.
-    pub(crate) const fn edges(&self) -> u32 {
+    /// Returns the arguments that give it this size.
+    pub(crate) fn size(&self) -> String {
         match self {
-            Self::Faults(profile) => profile.edges,
-            Self::Fleet { cut } => *cut,
-            Self::Resync { edges, .. } => *edges,
+            Self::Faults(Profile { edges, .. }) | Self::Fleet { cut: edges } => format!("--edges {edges}"),
+            Self::Resync { edges, objects } => format!("--edges {edges} --objects {objects}"),
         }
     }
 
