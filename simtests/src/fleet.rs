@@ -53,11 +53,10 @@ pub fn cut_and_heal(sim: &mut Sim, cut: u32, calm: u32, patience: Duration) -> R
     fleet.wait(sim, "the fleet runs", START_PATIENCE, all)?;
     let (away, calm) = fleet.names.split_at(usize::try_from(cut).unwrap_or(all));
     for name in away {
-        sim.cut(name, Direction::Up);
-        sim.cut(name, Direction::Down);
+        Direction::BOTH.into_iter().for_each(|direction| sim.cut(name, direction));
     }
-    let healed = sim.elapsed() + CUT;
-    while sim.elapsed() < healed {
+    let end = sim.elapsed() + CUT;
+    while sim.elapsed() < end {
         sim.run_for(SECOND)?;
         watch(sim, calm)?;
     }

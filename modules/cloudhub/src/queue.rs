@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use wire::session::{Full, Outbox, OutboxLimits, ToSend};
 use wire::{Codec, MessageId};
 
-use crate::total::{CHANGE_BYTES, Share, Total};
+use crate::total::{Share, Total};
 
 /// Objects that may wait for one node.
 const KEYS_MAX: usize = 8192;
@@ -70,8 +70,7 @@ impl Queue {
     }
 
     pub(crate) fn push(&self, change: ObjectChange) -> Result<(), Full> {
-        let bytes = change.object.raw().len() + CHANGE_BYTES;
-        let key = change.key.clone();
+        let (key, bytes) = (change.key.clone(), change.bytes());
         let waiting = Waiting { _share: Rc::new(self.0.total.share(&change.object)), change };
         self.0.outbox.borrow_mut().push(key, waiting, bytes)?;
         self.0.filled.notify_one();

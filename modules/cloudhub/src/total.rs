@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use protocol::Object;
+use protocol::{Object, ObjectChange};
 
 /// What a change costs beside its object.
-pub(crate) const CHANGE_BYTES: usize = 256;
+const CHANGE_BYTES: usize = ObjectChange::BYTES_BESIDE;
 
 /// The bytes that wait in all queues. An object that waits for several nodes is in memory once and
 /// counts once. Clones count together.

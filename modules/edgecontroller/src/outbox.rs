@@ -6,8 +6,6 @@ use protocol::{NodeName, ObjectChange, ObjectKey};
 
 /// How many changes are handed over at once.
 const BATCH: usize = 64;
-/// What a change costs beside its object.
-const CHANGE_BYTES: usize = 256;
 
 /// Changes of one node, handed over together.
 #[derive(Debug)]
@@ -75,7 +73,7 @@ impl Outbox {
 
     /// Takes a change, or says that too much waits for its node.
     pub(crate) fn push(&mut self, node: &NodeName, change: ObjectChange) -> Result<(), Full> {
-        let bytes = change.object.raw().len() + CHANGE_BYTES;
+        let bytes = change.bytes();
         let queue = self.queue(node);
         queue.insert(change, bytes);
         let waiting = queue.bytes;
@@ -224,7 +222,7 @@ mod tests {
     #[test]
     fn what_waits_for_a_node_is_bounded_in_bytes_but_for_what_is_kept_anyway() {
         let (n, m) = (node("n"), node("m"));
-        let mut outbox = Outbox::new(2 * (CHANGE_BYTES + 100));
+        let mut outbox = Outbox::new(2 * (ObjectChange::BYTES_BESIDE + 100));
         for name in ["a", "b", "a", "b", "a"] {
             outbox.push(&n, change(ChangeKind::Update, name)).expect("only the newest counts");
         }

@@ -220,6 +220,17 @@ pub struct ObjectChange {
     pub object: Object,
 }
 
+impl ObjectChange {
+    /// What a change that waits in memory costs beside its object, in bytes: about its key and its place.
+    pub const BYTES_BESIDE: usize = 256;
+
+    /// Returns the bytes that the change counts for where what waits is bounded.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.object.raw().len() + Self::BYTES_BESIDE
+    }
+}
+
 /// One object that a node holds: what it says about it when it connects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
