@@ -171,7 +171,8 @@ impl<M: Module> Engine<M> {
             stop: self.stop.clone(),
             progress: progress.clone(),
         };
-        let mut watchdog = Watchdog::new(self.core.clone(), self.id, self.stuck_after);
+        let mut watchdog =
+            Watchdog::new(self.core.clone(), self.id, self.stuck_after, self.supervisor.stuck_for());
         let mut run: LocalBoxFuture<'_, _> = Box::pin(AssertUnwindSafe(value.run()).catch_unwind());
         let ended = poll_fn(|cx| {
             self.core.stir();
@@ -187,8 +188,7 @@ impl<M: Module> Engine<M> {
             if let Poll::Ready(panic) = tasks.poll_panic(cx) {
                 return Poll::Ready(Err(format!("a task {panic}")));
             }
-            watchdog.poll(cx, &progress);
-            Poll::Pending
+            watchdog.poll(cx, &progress).map(|failure| Err(failure.to_string()))
         })
         .await;
         watchdog.clear();

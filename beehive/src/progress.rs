@@ -3,12 +3,13 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::core::Core;
+use crate::error::Failure;
 use crate::metrics::Stuck;
 use crate::route::ModuleId;
 use crate::trace::EventKind;
@@ -56,6 +57,8 @@ pub(crate) struct Watchdog {
     core: Arc<Core>,
     id: ModuleId,
     stuck_after: Duration,
+    /// A handler that waits alone for this long has failed; zero: never.
+    stuck_for: Duration,
     /// The handler that waits: its number, since when, and when it is looked at next.
     waiting: Option<Waiting>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -65,13 +68,16 @@ pub(crate) struct Watchdog {
 struct Waiting {
     begun: u64,
     since: Instant,
-    look: Instant,
+    /// Since when it is not known to wait for another module.
+    alone: Instant,
+    /// When it is reported next.
+    report: Instant,
     is_stuck: bool,
 }
 
 impl Watchdog {
-    pub(crate) fn new(core: Arc<Core>, id: ModuleId, stuck_after: Duration) -> Self {
-        Self { core, id, stuck_after, waiting: None, sleep: None, mark: Instant::now() }
+    pub(crate) fn new(core: Arc<Core>, id: ModuleId, stuck_after: Duration, stuck_for: Duration) -> Self {
+        Self { core, id, stuck_after, stuck_for, waiting: None, sleep: None, mark: Instant::now() }
     }
 
     /// Notes the begin of a turn.
@@ -101,9 +107,9 @@ impl Watchdog {
                 progress.waited.set(true);
                 if self.waiting.as_ref().is_none_or(|waiting| waiting.begun != progress.begun.get()) {
                     self.clear();
-                    let look = now + self.stuck_after;
+                    let report = now + self.stuck_after;
                     let begun = progress.begun.get();
-                    self.waiting = Some(Waiting { begun, since: now, look, is_stuck: false });
+                    self.waiting = Some(Waiting { begun, since: now, alone: now, report, is_stuck: false });
                 }
             }
             _ => self.clear(),
@@ -111,28 +117,48 @@ impl Watchdog {
     }
 
     /// Reports a handler that has waited too long: once, and again each time the wait has doubled.
-    pub(crate) fn poll(&mut self, cx: &mut task::Context<'_>, progress: &Progress) {
+    /// Ready when it has waited so long that it has failed.
+    pub(crate) fn poll(&mut self, cx: &mut task::Context<'_>, progress: &Progress) -> Poll<Failure> {
         while let (Some(waiting), Some(message)) = (&mut self.waiting, progress.message()) {
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(waiting.look)));
+            let look = waiting.look(self.stuck_for);
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(look)));
             // A sleep that ends early is cheaper than one that is set anew for each handler.
             if sleep.as_mut().poll(cx).is_pending() {
-                return;
+                return Poll::Pending;
             }
             let now = Instant::now();
-            if now >= waiting.look {
+            if self.core.waits.of(self.id).is_some() {
+                waiting.alone = now;
+            }
+            if now >= waiting.report {
                 let waited = now.saturating_duration_since(waiting.since);
-                waiting.look = now + waited.max(Duration::from_millis(1));
+                waiting.report = now + waited.max(Duration::from_millis(1));
                 waiting.is_stuck = true;
                 report(&self.core, self.id, message, waited);
             }
-            sleep.as_mut().reset(waiting.look);
+            let alone = now.saturating_duration_since(waiting.alone);
+            if !self.stuck_for.is_zero() && alone >= self.stuck_for {
+                return Poll::Ready(Failure::new(format!("made no progress in {alone:?}")));
+            }
+            sleep.as_mut().reset(waiting.look(self.stuck_for));
         }
+        Poll::Pending
     }
 
     /// Forgets the handler that waited.
     pub(crate) fn clear(&mut self) {
         if self.waiting.take().is_some_and(|waiting| waiting.is_stuck) {
             self.core.cell(self.id).notes().stuck = None;
+        }
+    }
+}
+
+impl Waiting {
+    /// Returns when there is something to be done about it.
+    fn look(&self, stuck_for: Duration) -> Instant {
+        match stuck_for.is_zero() {
+            true => self.report,
+            false => self.report.min(self.alone + stuck_for),
         }
     }
 }

@@ -84,11 +84,20 @@ pub struct RestartPolicy {
     pub backoff: Backoff,
     /// After how many failures in a row it is given up, and the node with it.
     pub give_up_after: u32,
+    /// How long a handler may wait, for something other than another module, before that counts as a
+    /// failure. Zero: as long as it likes.
+    #[serde(with = "duration")]
+    pub stuck_for: Duration,
 }
 
 impl Default for RestartPolicy {
     fn default() -> Self {
-        Self { when: Restart::Failure, backoff: Backoff::default(), give_up_after: 10 }
+        Self {
+            when: Restart::Failure,
+            backoff: Backoff::default(),
+            give_up_after: 10,
+            stuck_for: Duration::from_secs(300),
+        }
     }
 }
 
@@ -116,6 +125,12 @@ impl Supervisor {
     #[must_use]
     pub const fn new(policy: RestartPolicy) -> Self {
         Self { policy, failures: 0 }
+    }
+
+    /// Returns how long a handler may wait before that counts as a failure.
+    #[must_use]
+    pub const fn stuck_for(&self) -> Duration {
+        self.policy.stuck_for
     }
 
     /// Returns how often the module failed in a row.
@@ -206,9 +221,10 @@ mod tests {
 
     #[test]
     fn a_policy_reads_and_writes_its_section() {
-        let text = r#"{"when":"always","backoff":"500ms..1m","giveUpAfter":4}"#;
+        let text = r#"{"when":"always","backoff":"500ms..1m","giveUpAfter":4,"stuckFor":"1m30s"}"#;
         let policy: RestartPolicy = serde_json::from_str(text).unwrap();
         assert_eq!(policy.backoff, Backoff { min: Duration::from_millis(500), max: seconds(60) });
+        assert_eq!(policy.stuck_for, seconds(90));
         assert_eq!(serde_json::to_string(&policy).unwrap(), text);
         for wrong in ["1s", "30s..1s", "1s..", "a..b"] {
             assert!(Backoff::parse(wrong).is_err(), "{wrong}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use beehive::{
     BuildError, Catalog, Context, EventKind, Failure, Group, Handler, Message, Module, ModuleName, Node,
-    NodeOptions, Sections, Stuck, TraceRing, Wiring,
+    NodeOptions, RestartPolicy, Section, Sections, Stuck, TraceRing, Wiring,
 };
 
 const DESK: Group = Group::new("desk");
@@ -76,11 +76,17 @@ impl Handler<Fail> for Archive {
 }
 
 async fn node() -> (Node, Arc<TraceRing>) {
+    node_whose_archive(RestartPolicy::default()).await
+}
+
+async fn node_whose_archive(restart: RestartPolicy) -> (Node, Arc<TraceRing>) {
     let trace = Arc::new(TraceRing::new(64));
     let options =
         NodeOptions { trace: Some(trace.clone()), stuck_after: 5 * SECOND, ..NodeOptions::default() };
     let catalog = Catalog::new().with::<Archive>(()).with::<Clerk>(());
-    (Node::launch(catalog, Sections::new(), options).await.unwrap(), trace)
+    let section = Section { restart: Some(restart), mailbox: Some(1), ..Section::default() };
+    let sections = Sections::from([("archive".to_owned(), section)]);
+    (Node::launch(catalog, sections, options).await.unwrap(), trace)
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -109,6 +115,45 @@ async fn a_stuck_handler_is_seen_with_what_it_waits_for_and_forgotten_when_it_go
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn a_handler_that_never_returns_fails_its_module_and_not_the_one_that_waits_for_it() {
+    let (node, _) =
+        node_whose_archive(RestartPolicy { stuck_for: 60 * SECOND, ..RestartPolicy::default() }).await;
+    let bus = node.bus();
+    let answer = bus.to(DESK).ask(Delegate(100_000)).within(200 * SECOND).await;
+    assert!(answer.is_err(), "the question is lost with the value that held it");
+    let failures = node.health().modules.into_iter().map(|module| module.last_failure.unwrap_or_default());
+    let told = ["Think: made no progress in 60s", "Delegate: archive is restarting and did not answer Think"];
+    assert_eq!(failures.collect::<Vec<_>>(), told, "the other one passes on what it was answered");
+    assert_eq!(bus.to(BACK).ask(Think(1)).within(60 * SECOND).await, Ok(42), "the new value serves");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_full_mailbox_of_a_stuck_module_holds_a_publisher_up_for_a_while_only() {
+    let (node, _) =
+        node_whose_archive(RestartPolicy { stuck_for: 60 * SECOND, ..RestartPolicy::default() }).await;
+    let bus = node.bus();
+    let begun = tokio::time::Instant::now();
+    for _ in 0..3 {
+        // One is handled and never ends, one waits, and the third waits for room.
+        bus.to(BACK).send(Think(100_000)).await.unwrap();
+        tokio::time::sleep(SECOND).await;
+    }
+    let waited = begun.elapsed();
+    assert!(waited >= 60 * SECOND && waited < 120 * SECOND, "{waited:?}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn without_a_limit_a_handler_takes_as_long_as_it_likes() {
+    let (node, _) =
+        node_whose_archive(RestartPolicy { stuck_for: Duration::ZERO, ..RestartPolicy::default() }).await;
+    assert_eq!(node.bus().to(BACK).ask(Think(100_000)).within(200_000 * SECOND).await, Ok(42));
+    assert_eq!(node.metrics()[0].restarts, 0);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn quick_handlers_are_never_stuck_however_many_there_are() {
     let (node, _) = node().await;
     for _ in 0..60 {
@@ -130,7 +175,7 @@ async fn figures_add_up() {
     let metrics = node.metrics()[0].clone();
     assert_eq!(metrics.name, Archive::NAME);
     assert_eq!((metrics.received, metrics.handled, metrics.failed, metrics.restarts), (5, 4, 1, 1));
-    assert_eq!((metrics.mailbox_depth, metrics.mailbox_capacity), (0, 1024));
+    assert_eq!((metrics.mailbox_depth, metrics.mailbox_capacity), (0, 1));
     assert!(metrics.handling_time >= 6 * SECOND && metrics.handling_time < 7 * SECOND, "{metrics:?}");
     assert!(metrics.busy_max >= 2 * SECOND && metrics.busy_max < 3 * SECOND, "{metrics:?}");
     node.stop().await;

@@ -34,6 +34,7 @@ const OF_MODULES: &[(&str, Kind)] = &[
     ("restart.when", Kind::Text),
     ("restart.backoff", Kind::Text),
     ("restart.giveUpAfter", Kind::Integer),
+    ("restart.stuckFor", Kind::Duration),
 ];
 
 /// What a key takes.
