@@ -9,7 +9,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ApiServerConfig {
-    /// How often objects are looked after: garbage collection, the end of namespaces. Default 500 ms.
+    /// How long after a change objects are looked after: garbage collection, the end of namespaces. All
+    /// changes of that time share one look. Default 500 ms.
     #[serde(with = "beehive::config::duration")]
     pub upkeep_period: Duration,
     /// How long events are kept. Default one hour.

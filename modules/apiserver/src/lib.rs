@@ -46,7 +46,13 @@ pub struct ApiServerModule {
     config: ApiServerConfig,
     server: ApiServer,
     upkeep: Upkeep,
+    /// Whether objects are about to be looked after.
+    is_due: bool,
 }
+
+/// Something changed on which the upkeep of objects may depend.
+#[derive(Debug, Clone, Message)]
+struct ObjectsChanged;
 
 /// Objects are to be looked after.
 #[derive(Debug, Clone, Message)]
@@ -68,15 +74,20 @@ impl Module for ApiServerModule {
     type Ports = ApiServer;
 
     fn build(config: ApiServerConfig, server: ApiServer) -> Result<Self, BuildError> {
-        Ok(Self { config, server, upkeep: Upkeep::default() })
+        Ok(Self { config, server, upkeep: Upkeep::default(), is_due: false })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
-        wiring.handles::<LookAfterObjects>().handles::<ExpireEvents>().handles::<CollectLostPods>();
+        wiring.handles::<ObjectsChanged>().handles::<LookAfterObjects>();
+        wiring.handles::<ExpireEvents>().handles::<CollectLostPods>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
-        cx.every(self.config.upkeep_period, LookAfterObjects);
+        let (me, mut attention) = (cx.me(), self.server.watch_attention());
+        cx.spawn(async move {
+            while attention.changed().await.is_ok() && me.send(ObjectsChanged).await.is_ok() {}
+        });
+        self.look_soon(cx);
         cx.every(EVENTS_PERIOD, ExpireEvents);
         cx.every(PODS_PERIOD, CollectLostPods);
         let server = self.server.clone();
@@ -85,16 +96,36 @@ impl Module for ApiServerModule {
     }
 }
 
-/// A store that refuses is reported, and asked again at the next tick.
-fn report(what: &'static str, result: Result<(), ApiError>) {
-    if let Err(error) = result {
+impl ApiServerModule {
+    /// Looks after objects once for all changes of a period.
+    fn look_soon(&mut self, cx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.is_due, true) {
+            cx.after(self.config.upkeep_period, LookAfterObjects);
+        }
+    }
+}
+
+/// A store that refuses is reported; the task is done again later. Tells whether it is done.
+fn report(what: &'static str, result: Result<(), ApiError>) -> bool {
+    if let Err(error) = &result {
         tracing::warn!(%error, task = what, "a task of the API server failed and will be tried again");
+    }
+    result.is_ok()
+}
+
+impl Handler<ObjectsChanged> for ApiServerModule {
+    async fn handle(&mut self, _: ObjectsChanged, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.look_soon(cx);
+        Ok(())
     }
 }
 
 impl Handler<LookAfterObjects> for ApiServerModule {
-    async fn handle(&mut self, _: LookAfterObjects, _: &mut Context<Self>) -> Result<(), Failure> {
-        report("look after its objects", self.server.maintain(&mut self.upkeep).await);
+    async fn handle(&mut self, _: LookAfterObjects, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.is_due = false;
+        if !report("look after its objects", self.server.maintain(&mut self.upkeep).await) {
+            self.look_soon(cx);
+        }
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use beehive::latest;
 use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
@@ -63,6 +64,11 @@ impl ApiServer {
             upkeep.seen = Some(attention);
         }
         Ok(())
+    }
+
+    /// Watches for what [`maintain`](Self::maintain) would have something to do about.
+    pub(crate) fn watch_attention(&self) -> latest::Receiver<u64> {
+        self.0.storage.watch_attention()
     }
 
     /// Deletes events that are older than `ttl`.

@@ -139,7 +139,7 @@ struct State {
     version_durable: u64,
     /// The version of the latest change that garbage collection or the end of a namespace or a
     /// definition may depend on.
-    attention: u64,
+    attention: latest::Sender<u64>,
     next_id: u64,
     limits: HistoryLimits,
 }
@@ -166,7 +166,7 @@ impl Storage {
             dirty: BTreeSet::new(),
             version_assigned: version,
             version_durable: version,
-            attention: version,
+            attention: latest::Sender::new(version),
             next_id: 0,
             limits,
         };
@@ -266,7 +266,12 @@ impl Storage {
 
     /// Returns the version of the latest change that the upkeep of objects may depend on.
     pub(crate) fn attention(&self) -> u64 {
-        self.lock().attention
+        self.lock().attention.get()
+    }
+
+    /// Watches that version.
+    pub(crate) fn watch_attention(&self) -> latest::Receiver<u64> {
+        self.lock().attention.subscribe()
     }
 
     /// Returns the version of the latest change of a resource, or of the server's start.
@@ -448,7 +453,7 @@ impl State {
         }
         self.version_durable = self.version_durable.max(pending.version);
         if pending.changes.iter().any(Change::needs_attention) {
-            self.attention = pending.version;
+            self.attention.replace(pending.version);
         }
         for change in &pending.changes {
             self.resource_mut(&change.space).signal.replace(pending.version);
