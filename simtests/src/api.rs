@@ -39,6 +39,8 @@ pub struct ApiTrouble {
     pub slowness: Duration,
     /// After how long a watch ends, at most.
     pub watches_end: Option<Duration>,
+    /// Only requests whose path contains this have trouble; by default all have.
+    pub only: &'static str,
 }
 
 #[derive(Debug)]
@@ -131,11 +133,11 @@ impl Api {
     }
 
     /// Decides what becomes of a request.
-    fn plan(&self, asker: Asker, is_change: bool, is_watch: bool) -> Plan {
+    fn plan(&self, asker: Asker, path: &str, is_change: bool, is_watch: bool) -> Plan {
         let mut state = self.lock();
         let mut plan = Plan { latency: state.rng.random_range(LATENCY), ..Plan::default() };
         let trouble = state.trouble;
-        if asker == Asker::Scenario || trouble == ApiTrouble::default() {
+        if asker == Asker::Scenario || trouble == ApiTrouble::default() || !path.contains(trouble.only) {
             return plan;
         }
         plan.latency += trouble.slowness.mul_f64(state.rng.random());

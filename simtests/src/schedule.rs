@@ -246,7 +246,7 @@ impl Maker<'_> {
             broken: share(0.3),
             unavailable: share(1.0),
             slowness: Duration::from_secs_f64(share(5.0)),
-            watches_end: None,
+            ..ApiTrouble::default()
         };
         let watches_end =
             self.rng.random_bool(0.3).then(|| Duration::from_secs(self.rng.random_range(1..30)));

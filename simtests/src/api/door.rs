@@ -84,7 +84,7 @@ impl Call {
         is_watch: bool,
     ) -> Result<(Response<SimBody>, Option<std::time::Duration>), Reset> {
         let is_change = matches!(*method, Method::PUT | Method::PATCH);
-        let plan = self.api.plan(self.asker, is_change, is_watch);
+        let plan = self.api.plan(self.asker, request.uri().path(), is_change, is_watch);
         sleep(plan.latency).await;
         let place = request.uri().path().to_owned();
         if let Fate::Refused(code) = plan.fate {
