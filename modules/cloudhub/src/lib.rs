@@ -8,6 +8,7 @@ mod acknowledged;
 mod compare;
 mod config;
 mod connection;
+mod down;
 mod known;
 mod messages;
 mod ports;
@@ -23,7 +24,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use beehive::{BuildError, Context, Failure, Group, Handler, Module, ModuleName, Wiring};
 use protocol::cloud::{
-    ChangesAcknowledged, CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused,
+    AwaitRoom, ChangesAcknowledged, CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected,
     SendToNode, ServeNode,
 };
 use protocol::{NodeName, group};
@@ -78,7 +79,8 @@ impl Module for CloudHub {
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.handles::<Arrived>().handles::<Ready>().handles::<Ended>().handles::<ListenerEnded>();
-        wiring.handles::<NextTurns>().handles::<SendToNode>().handles::<EndSession>().defers::<CompareNode>();
+        wiring.handles::<NextTurns>().handles::<SendToNode>().handles::<EndSession>();
+        wiring.defers::<AwaitRoom>().defers::<CompareNode>();
         wiring.asks::<ServeNode>(group::EDGECONTROLLER);
         wiring.publishes::<NodeArrived>().publishes::<NodeConnected>().publishes::<NodeDisconnected>();
         wiring.publishes::<ChangesAcknowledged>();
@@ -221,26 +223,6 @@ impl Handler<Ended> for CloudHub {
 impl Handler<ListenerEnded> for CloudHub {
     async fn handle(&mut self, ended: ListenerEnded, _: &mut Context<Self>) -> Result<(), Failure> {
         Err(Failure::new(format!("the listener ended: {}", ended.problem)))
-    }
-}
-
-impl Handler<SendToNode> for CloudHub {
-    async fn handle(
-        &mut self,
-        SendToNode { node, change }: SendToNode,
-        _: &mut Context<Self>,
-    ) -> Result<Result<(), SendRefused>, Failure> {
-        Ok(self.sessions.send(&node, change))
-    }
-}
-
-impl Handler<EndSession> for CloudHub {
-    async fn handle(&mut self, ended: EndSession, _: &mut Context<Self>) -> Result<(), Failure> {
-        let EndSession { node } = ended;
-        if self.sessions.end(&node) {
-            tracing::info!(%node, "the node's session ends, so that it says what it holds");
-        }
-        Ok(())
     }
 }
 

@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use beehive::Responder;
+use protocol::cloud::Room;
 use protocol::{ObjectChange, ObjectKey};
 use tokio::sync::Notify;
 use wire::session::{Full, Outbox, OutboxLimits, ToSend};
@@ -16,6 +18,11 @@ use crate::total::{Share, Total};
 const KEYS_MAX: usize = 8192;
 /// Changes that a native peer may leave unacknowledged.
 const WINDOW: usize = 32;
+
+/// Changes that the hub wishes to have for a node, and while all queues together hold more than half of
+/// what they may. It wishes for more when half of them are acknowledged.
+const ROOM: usize = 256;
+const ROOM_IN_NEED: usize = WINDOW;
 
 /// Upstream's rule: one at a time, five seconds, four repetitions.
 const KUBEEDGE: OutboxLimits = OutboxLimits {
@@ -48,10 +55,13 @@ struct Waiting {
 #[derive(Debug)]
 struct Shared {
     outbox: RefCell<Outbox<ObjectKey, Waiting>>,
+    bytes_max: usize,
     total: Total,
     filled: Notify,
     /// How many changes were ever queued.
     pushed: Cell<u64>,
+    /// Who is told when there is room again.
+    awaiting: RefCell<Option<Responder<()>>>,
 }
 
 /// The queue of one session. Clones are the same queue.
@@ -66,7 +76,14 @@ impl Queue {
             Codec::Native => NATIVE,
         };
         let outbox = RefCell::new(Outbox::new(OutboxLimits { bytes_max, ..limits }));
-        Self(Rc::new(Shared { outbox, total, filled: Notify::new(), pushed: Cell::new(0) }))
+        Self(Rc::new(Shared {
+            outbox,
+            bytes_max,
+            total,
+            filled: Notify::new(),
+            pushed: Cell::new(0),
+            awaiting: RefCell::default(),
+        }))
     }
 
     pub(crate) fn push(&self, change: ObjectChange) -> Result<(), Full> {
@@ -78,10 +95,44 @@ impl Queue {
         Ok(())
     }
 
+    fn held(&self) -> usize {
+        let outbox = self.0.outbox.borrow();
+        outbox.waiting() + outbox.unacknowledged()
+    }
+
+    /// Returns how many changes, and of how many bytes, are wished for at most.
+    fn wished(&self) -> (usize, usize) {
+        match self.0.total.is_in_need() {
+            true => (ROOM_IN_NEED, self.0.bytes_max / 16),
+            false => (ROOM, self.0.bytes_max / 2),
+        }
+    }
+
+    /// Returns how many more changes are wished for.
+    pub(crate) fn room(&self) -> Room {
+        let (changes, bytes) = self.wished();
+        Room(if self.bytes() > bytes { 0 } else { changes.saturating_sub(self.held()) })
+    }
+
+    /// Answers when there is room again: with some distance, so that it is not asked for each change.
+    pub(crate) fn await_room(&self, responder: Responder<()>) {
+        *self.0.awaiting.borrow_mut() = Some(responder);
+        self.tell_room();
+    }
+
+    fn tell_room(&self) {
+        let (changes, bytes) = self.wished();
+        if self.held() > changes / 2 || self.bytes() > bytes / 2 {
+            return;
+        }
+        if let Some(responder) = self.0.awaiting.take() {
+            responder.reply(());
+        }
+    }
+
     /// Returns how many changes were ever queued, if the node has them all; `None` while it does not.
     pub(crate) fn settled(&self) -> Option<u64> {
-        let outbox = self.0.outbox.borrow();
-        (outbox.waiting() + outbox.unacknowledged() == 0).then(|| self.0.pushed.get())
+        (self.held() == 0).then(|| self.0.pushed.get())
     }
 
     /// Returns how many bytes wait for this node, those that are unacknowledged too.
@@ -92,6 +143,7 @@ impl Queue {
     /// Takes what waits out of the total: the session ends, and its task drops the queue.
     pub(crate) fn abandon(&self) {
         *self.0.outbox.borrow_mut() = Outbox::new(NATIVE);
+        self.tell_room();
     }
 
     /// Waits until something was pushed since the last wait.
@@ -110,7 +162,9 @@ impl Queue {
     }
 
     pub(crate) fn acknowledge(&self, id: &MessageId) -> Option<ObjectChange> {
-        self.0.outbox.borrow_mut().acknowledge(id).map(|waiting| waiting.change)
+        let acknowledged = self.0.outbox.borrow_mut().acknowledge(id)?.change;
+        self.tell_room();
+        Some(acknowledged)
     }
 
     pub(crate) fn refuse(&self, id: &MessageId, now: Duration) -> bool {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use protocol::cloud::SendRefused;
+use beehive::Responder;
+use protocol::cloud::{Room, SendRefused};
 use protocol::{NodeName, ObjectChange};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,12 +33,11 @@ impl Drop for Entry {
 pub(crate) struct Sessions {
     entries: BTreeMap<NodeName, Entry>,
     total: Total,
-    bytes_max: usize,
 }
 
 impl Sessions {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { entries: BTreeMap::new(), total: Total::default(), bytes_max }
+        Self { entries: BTreeMap::new(), total: Total::new(bytes_max) }
     }
 
     /// Returns the count of what waits in all queues.
@@ -79,22 +79,30 @@ impl Sessions {
         }
     }
 
+    /// Answers when there is room for a node again, or at once if its session is over.
+    pub(crate) fn await_room(&self, node: &NodeName, session: u64, responder: Responder<()>) {
+        match self.entries.get(node).filter(|entry| entry.connection == session) {
+            Some(entry) => entry.queue.await_room(responder),
+            None => responder.reply(()),
+        }
+    }
+
     /// Queues a change for a node. A node whose queue is full loses its session, and if all queues
     /// together are, the node with the most does: what it misses is settled when it connects.
-    pub(crate) fn send(&mut self, node: &NodeName, change: ObjectChange) -> Result<(), SendRefused> {
+    pub(crate) fn send(&mut self, node: &NodeName, change: ObjectChange) -> Result<Room, SendRefused> {
         let Some(entry) = self.entries.get(node) else { return Err(SendRefused::NotConnected) };
         if entry.queue.push(change).is_err() {
             tracing::warn!(%node, "the node does not keep up: its queue is full and its session ends");
             self.end(node);
             return Err(SendRefused::QueueFull);
         }
-        while self.total.bytes() > self.bytes_max {
+        while self.total.is_exceeded() {
             let largest = self.entries.iter().max_by_key(|(_, entry)| entry.queue.bytes());
             let Some(largest) = largest.map(|(node, _)| node.clone()) else { break };
             let bytes = self.total.bytes();
             tracing::warn!(node = %largest, bytes, "too much waits for all nodes: the session of the one with the most ends");
             self.end(&largest);
         }
-        if self.has(node) { Ok(()) } else { Err(SendRefused::QueueFull) }
+        self.entries.get(node).map(|entry| entry.queue.room()).ok_or(SendRefused::QueueFull)
     }
 }

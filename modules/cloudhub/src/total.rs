@@ -11,12 +11,14 @@ const CHANGE_BYTES: usize = ObjectChange::BYTES_BESIDE;
 
 /// The bytes that wait in all queues. An object that waits for several nodes is in memory once and
 /// counts once. Clones count together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Total(Rc<RefCell<Counted>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counted {
     bytes: usize,
+    /// How many may wait.
+    bytes_max: usize,
     /// How many shares there are of each object, by where its bytes lie. Nothing follows from the order.
     shares: BTreeMap<Place, usize>,
 }
@@ -33,8 +35,25 @@ pub(crate) struct Share {
 }
 
 impl Total {
+    /// Counts from nothing; so many bytes may wait.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self(Rc::new(RefCell::new(Counted { bytes: 0, bytes_max, shares: BTreeMap::new() })))
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.0.borrow().bytes
+    }
+
+    /// Tells whether more waits than may.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        let counted = self.0.borrow();
+        counted.bytes > counted.bytes_max
+    }
+
+    /// Tells whether so much waits that those who can had better wait.
+    pub(crate) fn is_in_need(&self) -> bool {
+        let counted = self.0.borrow();
+        counted.bytes > counted.bytes_max / 2
     }
 
     /// Counts a change of an object.
@@ -72,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_several_nodes_counts_once() {
-        let (total, first, second) = (Total::default(), object("first"), object("second"));
+        let (total, first, second) = (Total::new(1 << 20), object("first"), object("second"));
         let bytes = first.raw().len();
         let one = total.share(&first);
         assert_eq!(total.bytes(), CHANGE_BYTES + bytes);
@@ -90,7 +109,7 @@ mod tests {
 
     #[test]
     fn equal_objects_that_are_in_memory_twice_count_twice() {
-        let (total, first, second) = (Total::default(), object("same"), object("same"));
+        let (total, first, second) = (Total::new(1 << 20), object("same"), object("same"));
         let _shares = [total.share(&first), total.share(&second)];
         assert_eq!(total.bytes(), 2 * (CHANGE_BYTES + first.raw().len()));
     }

@@ -10,6 +10,8 @@ use tokio::time::Duration;
 
 use crate::EdgeController;
 use crate::desired::Effect;
+use crate::desired::settle::Settling;
+use crate::down::PART;
 
 /// How long a comparison may take.
 const WITHIN: Duration = Duration::from_secs(90);
@@ -45,24 +47,29 @@ impl EdgeController {
 
     /// Tells how many changes were for the node in this session, if all were handed over.
     fn quiet(&self, node: &NodeName, session: u64) -> Option<u64> {
-        let is_quiet = self.desired.is_complete(node) && !self.outbox.has(node);
+        let is_quiet = self.desired.can_settle(node) && !self.outbox.has(node);
         self.sessions.settled_changes(node, session).filter(|_| is_quiet)
     }
 
-    fn heal(&mut self, node: NodeName, held: &[Held], cx: &mut Context<Self>) {
-        let effects = self.desired.settle(&node, Some(held));
+    fn heal(&mut self, node: NodeName, held: Vec<Held>, cx: &mut Context<Self>) {
+        let objects = held.len();
+        let mut settling = Settling::new(held);
+        let effects = self.desired.settle(&node, &mut settling, PART);
         let sent = effects.iter().filter_map(|effect| match effect {
             Effect::Send { change, .. } => Some(&change.key),
             _ => None,
         });
         let keys: Vec<&ObjectKey> = sent.collect();
         if keys.is_empty() {
-            tracing::debug!(%node, objects = held.len(), "what the node holds is known again");
+            tracing::debug!(%node, objects, "what the node holds is known again");
         } else {
             self.healed += u64::try_from(keys.len()).unwrap_or(u64::MAX);
-            let (objects, total) = (keys.len(), self.healed);
+            let (objects, total, more) = (keys.len(), self.healed, !settling.is_over());
             let named: Vec<String> = keys.iter().take(NAMED_MAX).map(ToString::to_string).collect();
-            tracing::warn!(%node, objects, total, keys = ?named, "the node did not hold what it had acknowledged; it is told again");
+            tracing::warn!(%node, objects, more, total, keys = ?named, "the node did not hold what it had acknowledged; it is told again");
+        }
+        if !settling.is_over() {
+            self.sessions.begin_settling(&node, settling);
         }
         self.tell_difference(&node, effects, cx);
     }
@@ -104,7 +111,7 @@ impl Handler<Found> for EdgeController {
         }
         let is_quiet = self.quiet(&node, session) == Some(changes);
         match compared {
-            Compared::Differs(held) if is_quiet => self.heal(node.clone(), &held, cx),
+            Compared::Differs(held) if is_quiet => self.heal(node.clone(), held, cx),
             Compared::Differs(_) | Compared::Busy => {
                 cx.after(PAUSE, CompareDue { node, session });
                 return Ok(());

@@ -115,7 +115,12 @@ pub(crate) struct Desired {
     pods_begun: bool,
     body_listings: BTreeMap<ResourceType, Listing<ObjectKey>>,
     bodies_begun: BTreeSet<ResourceType>,
+    /// The types of which a whole list was received.
+    bodies_known: BTreeSet<ResourceType>,
 }
+
+/// The types of what pods need.
+pub(crate) const BODIES: [ResourceType; 2] = [ResourceType::CONFIG_MAP, ResourceType::SECRET];
 
 /// A pod that is bound to an edge node.
 #[derive(Debug)]
@@ -177,6 +182,16 @@ impl Desired {
     /// Tells whether the node is known, and all its pods are.
     pub(crate) fn is_complete(&self, node: &NodeName) -> bool {
         self.nodes.get(node).is_some_and(|entry| entry.complete)
+    }
+
+    /// Tells whether the node can be settled: it is complete, and what pods need was read once. A node
+    /// that is settled before that would be told of all that it holds.
+    pub(crate) fn can_settle(&self, node: &NodeName) -> bool {
+        self.is_complete(node) && self.has_bodies()
+    }
+
+    fn has_bodies(&self) -> bool {
+        BODIES.iter().all(|resource| self.bodies_known.contains(resource))
     }
 
     /// Returns the pod if it is bound to the node.

@@ -1,37 +1,24 @@
 //! Telling nodes what they must know.
 
-use beehive::{Bus, Context};
-use protocol::cloud::{NodeSettled, SendRefused, SendToNode};
+use beehive::Context;
+use protocol::cloud::NodeSettled;
 use protocol::{
     ApiStatus, ChangeKind, Held, NodeName, Object, ObjectChange, ObjectKey, ResourceType, ResourceVersion,
-    group,
 };
 use tokio::time::{Duration, Instant};
 
 use crate::api::Caller;
-use crate::desired::Effect;
-use crate::desired::settle::{Comparison, WATCHED};
+use crate::desired::settle::{Comparison, Settling, WATCHED};
+use crate::desired::{BODIES, Effect};
 use crate::kinds::Kind;
-use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, PodsListed};
-use crate::outbox::Parcel;
+use crate::messages::{Again, Checked, Fetched, PodsListed};
 use crate::watch::{self, WatchEvent};
 use crate::{EdgeController, raw};
 
-/// How long the cloud hub is given to queue one change.
-const SEND: Duration = Duration::from_secs(10);
+/// How much of a difference waits at a time.
+pub(crate) const PART: usize = 256;
 /// How long to wait before something that failed is tried again.
-const PAUSE: Duration = Duration::from_secs(2);
-
-/// What came of a parcel.
-#[derive(Debug)]
-pub(crate) enum Delivery {
-    /// All is queued.
-    Done,
-    /// The node's session is over.
-    Refused(SendRefused),
-    /// The hub did not answer; these are left.
-    Failed(Vec<ObjectChange>),
-}
+pub(crate) const PAUSE: Duration = Duration::from_secs(2);
 
 impl EdgeController {
     /// Starts watching a type, unless that was done.
@@ -95,8 +82,9 @@ impl EdgeController {
         match ended.as_str() {
             "node" => self.watch(ResourceType::POD, cx),
             "pod" => {
-                self.watch(ResourceType::CONFIG_MAP, cx);
-                self.watch(ResourceType::SECRET, cx);
+                for resource in BODIES {
+                    self.watch(resource, cx);
+                }
             }
             _ => {
                 let (nodes, pods, needed) = self.desired.counts();
@@ -124,7 +112,7 @@ impl EdgeController {
         if !self.sessions.takes_changes(&node) {
             return;
         }
-        self.sessions.count_change(&node);
+        self.sessions.note_change(&node, &change);
         if self.outbox.push(&node, change).is_ok() {
             return;
         }
@@ -138,14 +126,27 @@ impl EdgeController {
 
     /// Tells a connected node the difference, once for each session, when all of it is known.
     pub(crate) fn settle(&mut self, node: NodeName, cx: &mut Context<Self>) {
-        if !self.desired.is_complete(&node) {
+        if !self.desired.can_settle(&node) {
             return;
         }
-        let Some(held) = self.sessions.take_unsettled(&node) else { return };
-        self.tell_settled(&node, held.as_deref(), cx);
-        let effects = self.desired.settle(&node, held.as_deref());
-        tracing::debug!(%node, held = ?held.map(|held| held.len()), changes = effects.len(), "settled a node");
-        self.tell_difference(&node, effects, cx);
+        if let Some(held) = self.sessions.take_unsettled(&node) {
+            self.tell_settled(&node, held.as_deref(), cx);
+            tracing::debug!(%node, held = ?held.as_ref().map(Vec::len), "settling a node");
+            self.sessions.begin_settling(&node, Settling::new(held.unwrap_or_default()));
+        }
+        self.go_on_settling(&node, cx);
+    }
+
+    /// Tells a node the next part of the difference, once nothing of the last one waits here.
+    pub(crate) fn go_on_settling(&mut self, node: &NodeName, cx: &mut Context<Self>) {
+        while !self.outbox.has(node) && self.desired.can_settle(node) {
+            let Some(settling) = self.sessions.settling(node) else { return };
+            let effects = self.desired.settle(node, settling, PART);
+            if settling.is_over() {
+                self.sessions.end_settling(node);
+            }
+            self.tell_difference(node, effects, cx);
+        }
     }
 
     /// Lets a node know of all in which it differs. These are the objects as they are known here, so that
@@ -272,59 +273,6 @@ impl EdgeController {
             }
         });
     }
-
-    /// Hands the next parcel to the cloud hub, unless one is under way.
-    pub(crate) fn deliver(&mut self, cx: &mut Context<Self>) {
-        let Some(parcel) = self.outbox.take(|node| self.sessions.number(node)) else { return };
-        let (bus, me) = (cx.bus().clone(), cx.me());
-        cx.spawn(async move {
-            let Parcel { node, session, changes } = parcel;
-            let delivery = hand_over(&bus, &node, changes).await;
-            if me.send(Delivered { node, session, delivery }).await.is_err() {
-                tracing::debug!("the edge controller stopped while it told a node");
-            }
-        });
-    }
-
-    pub(crate) fn take_delivered(&mut self, delivered: Delivered, cx: &mut Context<Self>) {
-        let Delivered { node, session, delivery } = delivered;
-        match delivery {
-            Delivery::Done => self.outbox.arrived(),
-            Delivery::Refused(why) => {
-                self.outbox.arrived();
-                if self.sessions.end(&node, session) {
-                    tracing::debug!(%node, %why, "a node is told no more until it connects");
-                    self.outbox.clear(&node);
-                }
-            }
-            Delivery::Failed(left) => {
-                if self.sessions.number(&node) == Some(session) {
-                    self.outbox.put_back(&node, left);
-                }
-                cx.after(PAUSE, GoOn);
-                return;
-            }
-        }
-        self.deliver(cx);
-    }
-}
-
-async fn hand_over(bus: &Bus, node: &NodeName, changes: Vec<ObjectChange>) -> Delivery {
-    let mut changes = std::collections::VecDeque::from(changes);
-    while let Some(change) = changes.front().cloned() {
-        let send = SendToNode { node: node.clone(), change };
-        match bus.to(group::CLOUDHUB).ask(send).within(SEND).await {
-            Ok(Ok(())) => {
-                changes.pop_front();
-            }
-            Ok(Err(refused)) => return Delivery::Refused(refused),
-            Err(error) => {
-                tracing::warn!(%node, %error, "the cloud hub took no change; trying again");
-                return Delivery::Failed(changes.into());
-            }
-        }
-    }
-    Delivery::Done
 }
 
 fn is_held(held: &Held, newest: &Object) -> bool {

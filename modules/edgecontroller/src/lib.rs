@@ -8,6 +8,7 @@
 mod api;
 mod compare;
 mod config;
+mod delivery;
 mod desired;
 mod down;
 mod grants;
@@ -24,7 +25,8 @@ mod watch;
 
 use beehive::{BuildError, Context, Defer, Failure, Group, Handler, Module, ModuleName, Responder, Wiring};
 use protocol::cloud::{
-    CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected, NodeSettled, SendToNode, ServeNode,
+    AwaitRoom, CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected, NodeSettled,
+    SendToNode, ServeNode,
 };
 use protocol::{ApiStatus, NodeReply, ResourceType, group};
 
@@ -33,7 +35,7 @@ use crate::compare::{CompareDue, Found};
 pub use crate::config::EdgeControllerConfig;
 use crate::desired::{Desired, Effect};
 use crate::lanes::{Admission, Lanes};
-use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, NotEnded, PodsListed, Served};
+use crate::messages::{Again, Checked, Delivered, Fetched, GoOn, NotEnded, PodsListed, RoomAgain, Served};
 use crate::outbox::Outbox;
 use crate::sessions::Sessions;
 use crate::up::Job;
@@ -82,9 +84,15 @@ impl Module for EdgeController {
             .handles::<Watched>();
         wiring.handles::<Fetched>().handles::<PodsListed>().handles::<Checked>().handles::<Again>();
         wiring.handles::<CompareDue>().handles::<Found>();
-        wiring.handles::<Delivered>().handles::<GoOn>().handles::<NotEnded>().handles::<Served>();
+        wiring
+            .handles::<Delivered>()
+            .handles::<RoomAgain>()
+            .handles::<GoOn>()
+            .handles::<NotEnded>()
+            .handles::<Served>();
         wiring.asks::<SendToNode>(group::CLOUDHUB).may_ask::<EndSession>(group::CLOUDHUB);
-        wiring.may_ask::<CompareNode>(group::CLOUDHUB).publishes::<NodeSettled>();
+        wiring.may_ask::<AwaitRoom>(group::CLOUDHUB).may_ask::<CompareNode>(group::CLOUDHUB);
+        wiring.publishes::<NodeSettled>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
@@ -214,21 +222,6 @@ impl Handler<Checked> for EdgeController {
         if self.sessions.number(&node) == Some(session) {
             self.carry_out(vec![Effect::Send { node, change }], cx);
         }
-        Ok(())
-    }
-}
-
-impl Handler<Delivered> for EdgeController {
-    async fn handle(&mut self, delivered: Delivered, cx: &mut Context<Self>) -> Result<(), Failure> {
-        self.take_delivered(delivered, cx);
-        Ok(())
-    }
-}
-
-impl Handler<GoOn> for EdgeController {
-    async fn handle(&mut self, _: GoOn, cx: &mut Context<Self>) -> Result<(), Failure> {
-        self.outbox.arrived();
-        self.deliver(cx);
         Ok(())
     }
 }

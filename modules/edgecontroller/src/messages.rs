@@ -3,8 +3,8 @@
 use beehive::Message;
 use protocol::{ApiStatus, NodeName, Object, ObjectChange, ObjectKey};
 
+use crate::delivery::Delivery;
 use crate::desired::Effect;
-use crate::down::Delivery;
 use crate::lanes::Subject;
 
 /// A config map or secret was read, or not.
@@ -41,9 +41,16 @@ pub(crate) struct Delivered {
     pub(crate) delivery: Delivery,
 }
 
-/// Delivering goes on after a pause.
+/// The cloud hub has room for a node again.
+#[derive(Debug, Message)]
+pub(crate) struct RoomAgain {
+    pub(crate) node: NodeName,
+    pub(crate) session: u64,
+}
+
+/// Delivering goes on after a pause; this node's parcel failed.
 #[derive(Debug, Clone, Message)]
-pub(crate) struct GoOn;
+pub(crate) struct GoOn(pub(crate) NodeName);
 
 /// A session that this module does not know of goes on: the cloud hub cannot end it.
 #[derive(Debug, Message)]

@@ -1,6 +1,6 @@
 //! Changes on their way to the cloud hub.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::{NodeName, ObjectChange, ObjectKey};
 
@@ -61,6 +61,8 @@ pub(crate) struct Outbox {
     bytes_max: usize,
     queues: BTreeMap<NodeName, Queue>,
     turns: VecDeque<NodeName>,
+    /// The nodes for which the cloud hub has no room at present. They have no turns.
+    held_up: BTreeSet<NodeName>,
     /// Whose parcel is under way.
     under_way: Option<NodeName>,
 }
@@ -68,7 +70,13 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Makes an empty outbox, in which so many bytes may wait for each node.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, queues: BTreeMap::new(), turns: VecDeque::new(), under_way: None }
+        Self {
+            bytes_max,
+            queues: BTreeMap::new(),
+            turns: VecDeque::new(),
+            held_up: BTreeSet::new(),
+            under_way: None,
+        }
     }
 
     /// Takes a change, or says that too much waits for its node.
@@ -87,10 +95,23 @@ impl Outbox {
 
     fn queue(&mut self, node: &NodeName) -> &mut Queue {
         let queue = self.queues.entry(node.clone()).or_default();
-        if queue.order.is_empty() {
+        if queue.order.is_empty() && !self.held_up.contains(node) {
             self.turns.push_back(node.clone());
         }
         queue
+    }
+
+    /// Notes that there is no room for more of a node.
+    pub(crate) fn hold_up(&mut self, node: &NodeName) {
+        self.held_up.insert(node.clone());
+        self.turns.retain(|turn| turn != node);
+    }
+
+    /// Notes that there is room for a node again.
+    pub(crate) fn let_go(&mut self, node: &NodeName) {
+        if self.held_up.remove(node) && self.queues.contains_key(node) {
+            self.turns.push_back(node.clone());
+        }
     }
 
     /// Tells whether anything is on its way to the cloud hub for a node.
@@ -101,6 +122,7 @@ impl Outbox {
     /// Drops what waits for a node.
     pub(crate) fn clear(&mut self, node: &NodeName) {
         self.queues.remove(node);
+        self.held_up.remove(node);
         self.turns.retain(|turn| turn != node);
     }
 
@@ -217,6 +239,33 @@ mod tests {
         outbox.push(&n, change(ChangeKind::Insert, "a")).expect("room");
         outbox.clear(&n);
         assert!(outbox.take(|_| Some(1)).is_none());
+    }
+
+    #[test]
+    fn a_node_without_room_has_no_turns_and_keeps_what_waits() {
+        let (mut outbox, n, m) = (Outbox::new(1 << 20), node("n"), node("m"));
+        for name in ["a", "b"] {
+            outbox.push(&n, change(ChangeKind::Insert, name)).expect("room");
+        }
+        let parcel = outbox.take(|_| Some(1)).expect("a parcel");
+        outbox.put_back(&n, parcel.changes);
+        outbox.hold_up(&n);
+        outbox.arrived();
+        outbox.push(&n, change(ChangeKind::Insert, "c")).expect("room");
+        outbox.push(&m, change(ChangeKind::Insert, "q")).expect("room");
+        assert_eq!(contents(outbox.take(|_| Some(1)).as_ref()), ["Insert q"], "others go on");
+        outbox.arrived();
+        assert!(outbox.take(|_| Some(1)).is_none() && outbox.has(&n));
+        outbox.let_go(&n);
+        outbox.let_go(&n);
+        assert_eq!(contents(outbox.take(|_| Some(1)).as_ref()), ["Insert a", "Insert b", "Insert c"]);
+        outbox.hold_up(&n);
+        outbox.arrived();
+        outbox.push(&n, change(ChangeKind::Insert, "d")).expect("room");
+        assert!(outbox.take(|_| Some(1)).is_none(), "nothing waited when it was held up");
+        outbox.clear(&n);
+        outbox.push(&n, change(ChangeKind::Insert, "e")).expect("room");
+        assert_eq!(contents(outbox.take(|_| Some(1)).as_ref()), ["Insert e"], "another session has room");
     }
 
     #[test]

@@ -4,13 +4,17 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use protocol::{Held, NodeName};
+use protocol::{Held, NodeName, ObjectChange};
+
+use crate::desired::settle::Settling;
 
 #[derive(Debug)]
 struct Session {
     number: u64,
     /// What the node holds, until it was compared with what it must know.
     unsettled: Option<Option<Vec<Held>>>,
+    /// How far it was told the difference, until it was told all of it.
+    settling: Option<Settling>,
     /// How many changes were for the node since the session began.
     changes: u64,
 }
@@ -44,7 +48,7 @@ impl Sessions {
         if self.epoch(&node, number).is_over() {
             return false;
         }
-        self.sessions.insert(node, Session { number, unsettled: Some(held), changes: 0 });
+        self.sessions.insert(node, Session { number, unsettled: Some(held), settling: None, changes: 0 });
         true
     }
 
@@ -91,10 +95,37 @@ impl Sessions {
         }
     }
 
-    /// Returns how many changes were for the node in this session, if it was told the difference.
+    /// Notes that a change is for the node besides the difference that it is told.
+    pub(crate) fn note_change(&mut self, node: &NodeName, change: &ObjectChange) {
+        self.count_change(node);
+        if let Some(settling) = self.settling(node) {
+            settling.note(change);
+        }
+    }
+
+    /// Notes that the node is told a difference from now on.
+    pub(crate) fn begin_settling(&mut self, node: &NodeName, settling: Settling) {
+        if let Some(session) = self.sessions.get_mut(node) {
+            session.settling = Some(settling);
+        }
+    }
+
+    /// Returns how far the node was told a difference, while it is told one.
+    pub(crate) fn settling(&mut self, node: &NodeName) -> Option<&mut Settling> {
+        self.sessions.get_mut(node)?.settling.as_mut()
+    }
+
+    /// Notes that the node was told all of a difference.
+    pub(crate) fn end_settling(&mut self, node: &NodeName) {
+        if let Some(session) = self.sessions.get_mut(node) {
+            session.settling = None;
+        }
+    }
+
+    /// Returns how many changes were for the node in this session, if it was told all of the difference.
     pub(crate) fn settled_changes(&self, node: &NodeName, number: u64) -> Option<u64> {
         let session = self.sessions.get(node).filter(|session| session.number == number)?;
-        session.unsettled.is_none().then_some(session.changes)
+        (session.unsettled.is_none() && session.settling.is_none()).then_some(session.changes)
     }
 
     /// Takes what the node holds, once.

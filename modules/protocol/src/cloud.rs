@@ -109,14 +109,30 @@ pub enum SendRefused {
     QueueFull,
 }
 
+/// How many more changes the cloud hub wishes to be sent for a node before some of them are
+/// acknowledged. It takes more, up to what its queue holds, for those who do not look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room(pub usize);
+
 /// Queues a change for a node; served by the cloud hub. The queue keeps each object's newest state.
 #[derive(Debug, Clone, Message)]
-#[reply(Result<(), SendRefused>)]
+#[reply(Result<Room, SendRefused>)]
 pub struct SendToNode {
     /// The node.
     pub node: NodeName,
     /// What it is to know.
     pub change: ObjectChange,
+}
+
+/// Asks to be answered when the cloud hub has [`Room`] for a node again, or the node's session is
+/// over; served by the cloud hub.
+#[derive(Debug, Clone, Message)]
+#[reply(())]
+pub struct AwaitRoom {
+    /// The node.
+    pub node: NodeName,
+    /// Its session.
+    pub session: u64,
 }
 
 /// Ends a node's session, if it has one, so that it connects anew and says what it holds; served

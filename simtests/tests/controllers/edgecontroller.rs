@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::edgecontroller::{EdgeController, EdgeControllerConfig};
-use beehive::{AskError, Probe};
+use beehive::{AskError, Probe, Responder};
 use protocol::cloud::{
-    CompareNode, Compared, EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused, SendToNode,
-    ServeNode,
+    AwaitRoom, CompareNode, Compared, EndSession, NodeArrived, NodeConnected, NodeDisconnected, Room,
+    SendRefused, SendToNode, ServeNode,
 };
 use protocol::{
     Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectKey, ObjectName, ResourceType,
@@ -59,6 +59,9 @@ struct Bench {
     refuse: Arc<Mutex<Option<SendRefused>>>,
     /// What the cloud hub finds when it compares.
     compared: Arc<Mutex<Compared>>,
+    /// How much room the cloud hub has, and who waits for some.
+    room: Arc<Mutex<usize>>,
+    awaiting: Arc<Mutex<Vec<Responder<()>>>>,
 }
 
 impl Bench {
@@ -67,6 +70,8 @@ impl Bench {
         let (log, answer) = (sent.clone(), refuse.clone());
         let compared = Arc::new(Mutex::new(Compared::Same));
         let found = compared.clone();
+        let (room, awaiting) = (Arc::new(Mutex::new(usize::MAX)), Arc::new(Mutex::new(Vec::new())));
+        let (left, waiting) = (room.clone(), awaiting.clone());
         let config = EdgeControllerConfig::default();
         let probe = Probe::<EdgeController>::new(config, cluster.client())
             .serve::<SendToNode>(group::CLOUDHUB, move |send| {
@@ -74,13 +79,18 @@ impl Bench {
                     return Err(refused);
                 }
                 log.lock().expect("no panic").push(send);
-                Ok(())
+                let mut left = left.lock().expect("no panic");
+                *left = left.saturating_sub(1);
+                Ok(Room(*left))
+            })
+            .serve_later::<AwaitRoom>(group::CLOUDHUB, move |_, responder| {
+                waiting.lock().expect("no panic").push(responder);
             })
             .serve::<EndSession>(group::CLOUDHUB, |_| ())
             .serve::<CompareNode>(group::CLOUDHUB, move |_| found.lock().expect("no panic").clone())
             .start()
             .await;
-        Self { cluster, probe, sent, refuse, compared }
+        Self { cluster, probe, sent, refuse, compared, room, awaiting }
     }
 
     /// A cluster with the edge nodes `n` and `m`.
@@ -211,6 +221,48 @@ async fn a_node_that_lost_what_it_acknowledged_is_told_again() {
     assert!(bench.probe.asked::<CompareNode>().len() > 3, "until it was found to be well");
     bench.probe.advance(period * 2).await;
     assert_eq!(bench.probe.asked::<CompareNode>().len(), 0, "it is gone");
+    bench.probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_lacks_much_is_told_as_the_cloud_hub_has_room_and_others_meanwhile() {
+    const MAPS_MANY: usize = 600;
+    let bench = Bench::new().await;
+    let names: Vec<String> = (0..MAPS_MANY).map(|number| format!("map-{number:03}")).collect();
+    for name in &names {
+        bench.cluster.create(MAPS, config_map(name, "1")).await;
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    bench.cluster.create(PODS, pod("p", "n", &names)).await;
+    bench.cluster.create(PODS, pod("q", "m", &[])).await;
+    let give = |room: usize| {
+        *bench.room.lock().expect("no panic") = room;
+        bench.awaiting.lock().expect("no panic").drain(..).for_each(|responder| responder.reply(()));
+    };
+    bench.probe.advance(Duration::from_secs(10)).await;
+    *bench.room.lock().expect("no panic") = 100;
+    bench.connect("n", 1, Some(Vec::new())).await;
+    until("there is no room", async || bench.awaiting.lock().expect("no panic").len() == 1).await;
+    assert_eq!(bench.sent().len(), 100);
+
+    // Others are told meanwhile, and what changes meanwhile is told in its newest state.
+    *bench.room.lock().expect("no panic") = 1000;
+    bench.connect("m", 2, Some(Vec::new())).await;
+    until("the other is told", async || bench.sent().len() == 102).await;
+    bench.cluster.merge(&format!("{MAPS}/map-599"), json!({ "data": { "key": "2" } })).await;
+    bench.probe.advance(Duration::from_secs(5)).await;
+    assert_eq!(bench.sent().len(), 102, "there is no room");
+    give(200);
+    until("there is no room", async || bench.awaiting.lock().expect("no panic").len() == 1).await;
+    assert_eq!(bench.sent().len(), 302);
+    give(10_000);
+    until("all is told", async || bench.sent().len() >= MAPS_MANY + 4).await;
+    bench.probe.advance(Duration::from_secs(5)).await;
+    let sent = bench.sent();
+    assert_eq!(sent.len(), MAPS_MANY + 4, "each once: the maps, the nodes and the pods");
+    assert_eq!(sent.last().map(String::as_str), Some("n: Insert pod default/p"), "what it needs goes before");
+    let last = bench.last("configmap default/map-599").value().expect("JSON");
+    assert_eq!(last["data"]["key"], "2");
     bench.probe.stop().await;
 }
 

@@ -27,7 +27,7 @@ fn kept(key: ObjectKey, version: u32) -> Acknowledged {
 
 async fn tell(probe: &Probe<CloudHub>, edge: &mut Edge, change: ObjectChange) -> MessageId {
     let sent = probe.ask(SendToNode { node: node("edge-1"), change }).await.expect("the hub answers");
-    assert_eq!(sent, Ok(()));
+    assert!(sent.is_ok(), "{sent:?}");
     edge.hear_down().await.id
 }
 

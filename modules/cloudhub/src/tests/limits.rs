@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use beehive::Probe;
-use protocol::cloud::{NodeArrived, NodeConnected, SendRefused, SendToNode, ServeNode};
+use protocol::cloud::{AwaitRoom, NodeArrived, NodeConnected, Room, SendRefused, SendToNode, ServeNode};
 use protocol::{ChangeKind, Lease, NodeReply, NodeRequest, Object, ObjectChange, ResourceType, group};
 use wire::codec::CloudFrame;
 use wire::{Codec, Downlink, Uplink};
@@ -128,6 +128,71 @@ async fn when_all_queues_have_too_many_bytes_the_node_with_the_most_connects_ane
     let ended: Vec<String> = disconnected(&probe).into_iter().map(|(node, _)| node).collect();
     assert_eq!(ended, ["most"]);
     let _again = edges.dial("most", Codec::Native).await;
+}
+
+async fn room_after(probe: &Probe<CloudHub>, change: ObjectChange) -> Room {
+    let sent = probe.ask(SendToNode { node: node("edge-1"), change }).await;
+    sent.expect("the hub answers").expect("the queue takes it")
+}
+
+fn await_room(probe: &Probe<CloudHub>, session: u64) -> impl Future<Output = bool> + use<> {
+    let bus = probe.bus();
+    async move {
+        let ask = AwaitRoom { node: node("edge-1"), session };
+        bus.to(group::CLOUDHUB).ask(ask).within(SECOND).await.is_ok()
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_fills_a_queue_is_told_how_much_room_there_is_and_when_there_is_some_again() {
+    let edges = Edges::new();
+    let probe = edges.start().await;
+    let mut edge = edges.connect("edge-1").await;
+    probe.settle().await;
+    let session = probe.published::<NodeConnected>().last().expect("a session").session;
+    assert!(await_room(&probe, session).await, "nothing waits");
+    for number in 1..=300 {
+        let room = room_after(&probe, change(&format!("a{number}"), 1)).await;
+        assert_eq!(room, Room(256_usize.saturating_sub(number)), "no more is wished for, and it is taken");
+    }
+    assert!(!await_room(&probe, session).await, "300 wait");
+    for _ in 0..171 {
+        let (id, ..) = edge.hear_change().await;
+        edge.acknowledge(&id).await;
+    }
+    probe.settle().await;
+    assert!(!await_room(&probe, session).await, "129 wait");
+    let (id, ..) = edge.hear_change().await;
+    let (told, ()) = futures::future::join(await_room(&probe, session), edge.acknowledge(&id)).await;
+    assert!(told, "128 wait");
+    drop(edge);
+    probe.advance(SECOND * 15).await;
+    assert!(await_room(&probe, session).await, "the session is over");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn there_is_no_room_where_many_bytes_wait() {
+    let edges = Edges::new();
+    let config = CloudHubConfig { node_queue_mib: 4, queue_mib: 64, ..CloudHubConfig::default() };
+    let probe =
+        edges.probe(config).serve::<ServeNode>(group::EDGECONTROLLER, |_| NodeReply::Done).start().await;
+    let (_edge, _others) = (edges.connect("edge-1").await, edges.connect("edge-2").await);
+    probe.settle().await;
+    assert_eq!(room_after(&probe, large("a", 1 << 20)).await, Room(255));
+    assert_eq!(room_after(&probe, large("b", 1 << 20)).await, Room(0), "half of what may wait for it does");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn there_is_less_room_for_each_where_much_waits_for_all() {
+    let edges = Edges::new();
+    let config = CloudHubConfig { queue_mib: 8, ..CloudHubConfig::default() };
+    let probe =
+        edges.probe(config).serve::<ServeNode>(group::EDGECONTROLLER, |_| NodeReply::Done).start().await;
+    let (_edge, _other) = (edges.connect("edge-1").await, edges.connect("edge-2").await);
+    probe.settle().await;
+    assert_eq!(room_after(&probe, change("a", 1)).await, Room(255));
+    assert_eq!(fill(&probe, "edge-2", 4).await, Ok(()));
+    assert_eq!(room_after(&probe, change("b", 1)).await, Room(30));
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -181,7 +181,7 @@ pub(super) async fn send(
     version: u32,
 ) -> Result<(), SendRefused> {
     let message = SendToNode { node: node(to), change: change(name, version) };
-    probe.ask(message).await.expect("the hub answers")
+    probe.ask(message).await.expect("the hub answers").map(drop)
 }
 
 pub(super) fn disconnected(probe: &Probe<CloudHub>) -> Vec<(String, u64)> {

@@ -19,7 +19,14 @@ impl Desired {
     /// Notes that the list ended: what it covers and did not contain does not exist.
     pub(crate) fn end_bodies(&mut self, resource: &ResourceType) -> Vec<Effect> {
         let Some(Listing { covered, seen }) = self.body_listings.remove(resource) else { return Vec::new() };
-        covered.difference(&seen).flat_map(|key| self.lose_body(key, None)).collect()
+        let mut effects: Vec<_> =
+            covered.difference(&seen).flat_map(|key| self.lose_body(key, None)).collect();
+        let is_first = self.bodies_known.insert(resource.clone());
+        if is_first && self.has_bodies() {
+            let complete = self.nodes.iter().filter(|(_, entry)| entry.complete);
+            effects.extend(complete.map(|(node, _)| Effect::Settle(node.clone())));
+        }
+        effects
     }
 
     pub(crate) fn see_body(&mut self, key: ObjectKey, object: Object) -> Vec<Effect> {

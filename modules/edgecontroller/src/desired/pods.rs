@@ -49,7 +49,7 @@ impl Desired {
         let entry = self.nodes.get_mut(&node)?;
         entry.gone.clear();
         let first = !std::mem::replace(&mut entry.complete, true);
-        first.then_some(Effect::Settle(node))
+        (first && self.has_bodies()).then_some(Effect::Settle(node))
     }
 
     pub(crate) fn see_pod(&mut self, key: ObjectKey, object: Object) -> Vec<Effect> {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{ChangeKind, Held, Kept, NodeName, Object, ObjectKey, ResourceType, ResourceVersion, Uid};
+use protocol::{
+    ChangeKind, Held, Kept, NodeName, Object, ObjectChange, ObjectKey, ResourceType, ResourceVersion, Uid,
+};
 
 use super::pods::send;
 use super::{Body, Desired, Effect, number};
@@ -25,6 +27,65 @@ impl Wanted<'_> {
             _ => held.resource_version == self.object.resource_version(),
         };
         same_object && new_enough
+    }
+}
+
+/// Where an object stands in the order of sending: what pods need goes before them.
+type Place = (bool, ObjectKey);
+
+/// Tells whether a node that does not hold an object is told of it as of a changed one.
+fn is_update(key: &ObjectKey, object: &Object) -> bool {
+    key.resource == ResourceType::NODE || object.meta().deletion_timestamp.is_some()
+}
+
+fn place(key: ObjectKey) -> Place {
+    (key.resource == ResourceType::POD, key)
+}
+
+/// How far a node has been told the difference between what it holds and what it must know.
+///
+/// That is a place among what it must know, not the difference itself: what it must know is looked up
+/// for each part, so that a node that lacks everything costs no more than one that lacks a little.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    /// What the node holds and was not compared yet.
+    held: BTreeMap<ObjectKey, Held>,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Progress {
+    /// What it must know is compared; all up to this place was.
+    Wanted { after: Option<Place> },
+    /// What it holds besides is compared.
+    Rest,
+}
+
+impl Settling {
+    /// Begins for a node that holds this.
+    pub(crate) fn new(held: Vec<Held>) -> Self {
+        let held = held.into_iter().map(|held| (held.key.clone(), held)).collect();
+        Self { held, progress: Progress::Wanted { after: None } }
+    }
+
+    /// Tells whether the node was told everything.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.progress, Progress::Rest) && self.held.is_empty()
+    }
+
+    /// Notes a change that the node is told besides, so that it is not told again.
+    pub(crate) fn note(&mut self, change: &ObjectChange) {
+        let ObjectChange { kind, key, object } = change;
+        if *kind == ChangeKind::Delete {
+            self.held.remove(key);
+            return;
+        }
+        let Progress::Wanted { after } = &self.progress else { return };
+        let is_ahead = after.as_ref().is_none_or(|after| place(key.clone()) > *after);
+        if is_ahead {
+            let (uid, resource_version) = (object.uid(), object.resource_version());
+            self.held.insert(key.clone(), Held { key: key.clone(), uid, resource_version });
+        }
     }
 }
 
@@ -80,36 +141,47 @@ impl Desired {
         wanted
     }
 
-    /// Compares what a node holds with what it must know; `None` if it cannot say what it holds.
+    /// Returns the next part of the difference between what a node holds and what it must know, some
+    /// `most` effects of it.
     ///
-    /// Only for a node that [`Desired::is_complete`]: then what is held and not wanted is known to
+    /// Only for a node that [`Desired::can_settle`]: then what is held and not wanted is known to
     /// be gone, or to be no business of the node.
-    pub(crate) fn settle(&mut self, node: &NodeName, held: Option<&[Held]>) -> Vec<Effect> {
-        let mut held: BTreeMap<&ObjectKey, &Held> =
-            held.unwrap_or_default().iter().map(|held| (&held.key, held)).collect();
+    pub(crate) fn settle(&mut self, node: &NodeName, settling: &mut Settling, most: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for (key, wanted) in in_sending_order(self.wanted(node)) {
-            let kind = match held.remove(&key) {
-                Some(held) if wanted.is_held(held) => continue,
-                Some(_) => ChangeKind::Update,
-                None if key.resource == ResourceType::NODE => ChangeKind::Update,
-                None if wanted.object.meta().deletion_timestamp.is_some() => ChangeKind::Update,
-                None => ChangeKind::Insert,
-            };
-            effects.push(send(node, kind, &key, wanted.object.clone()));
-        }
-        let mut doubtful = BTreeMap::new();
-        for (key, held) in held {
-            if !is_watched(&key.resource) {
-                effects.push(Effect::Check { node: node.clone(), held: held.clone() });
-            } else if self.is_unknown(key) && self.needs(node, key) {
-                doubtful.insert(key.clone(), held.uid.clone());
-            } else if let Ok(object) = raw::tombstone(key, held.uid.as_ref()) {
-                effects.push(send(node, ChangeKind::Delete, key, object));
+        if let Progress::Wanted { after } = &mut settling.progress {
+            for (place, wanted) in in_sending_order(self.wanted(node)) {
+                if after.as_ref().is_some_and(|after| place <= *after) {
+                    continue;
+                }
+                if effects.len() >= most {
+                    return effects;
+                }
+                let key = &place.1;
+                let kind = match settling.held.remove(key) {
+                    Some(held) if wanted.is_held(&held) => None,
+                    Some(_) => Some(ChangeKind::Update),
+                    None if is_update(key, wanted.object) => Some(ChangeKind::Update),
+                    None => Some(ChangeKind::Insert),
+                };
+                effects.extend(kind.map(|kind| send(node, kind, key, wanted.object.clone())));
+                *after = Some(place);
+            }
+            settling.progress = Progress::Rest;
+            if let Some(entry) = self.nodes.get_mut(node) {
+                entry.doubtful.clear();
             }
         }
-        if let Some(entry) = self.nodes.get_mut(node) {
-            entry.doubtful = doubtful;
+        while effects.len() < most {
+            let Some((key, held)) = settling.held.pop_first() else { break };
+            if !is_watched(&key.resource) {
+                effects.push(Effect::Check { node: node.clone(), held });
+            } else if self.is_unknown(&key) && self.needs(node, &key) {
+                if let Some(entry) = self.nodes.get_mut(node) {
+                    entry.doubtful.insert(key, held.uid);
+                }
+            } else if let Ok(object) = raw::tombstone(&key, held.uid.as_ref()) {
+                effects.push(send(node, ChangeKind::Delete, &key, object));
+            }
         }
         effects
     }
@@ -123,9 +195,10 @@ fn is_watched(resource: &ResourceType) -> bool {
     WATCHED.contains(resource)
 }
 
-/// What pods need goes before them.
-fn in_sending_order(wanted: BTreeMap<ObjectKey, Wanted<'_>>) -> Vec<(ObjectKey, Wanted<'_>)> {
-    let (pods, others): (Vec<_>, Vec<_>) =
-        wanted.into_iter().partition(|(key, _)| key.resource == ResourceType::POD);
-    others.into_iter().chain(pods).collect()
+/// Returns what is wanted in the order of sending.
+fn in_sending_order(wanted: BTreeMap<ObjectKey, Wanted<'_>>) -> Vec<(Place, Wanted<'_>)> {
+    let mut wanted: Vec<_> = wanted.into_iter().map(|(key, wanted)| (place(key), wanted)).collect();
+    // The pods move behind all others; neither changes its order.
+    wanted.sort_by_key(|((is_pod, _), _)| *is_pod);
+    wanted
 }

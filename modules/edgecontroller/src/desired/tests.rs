@@ -3,7 +3,7 @@
 use protocol::{Held, Namespace, ObjectName, ResourceVersion};
 use serde_json::{Value, json};
 
-use super::settle::Comparison;
+use super::settle::{Comparison, Settling};
 use super::*;
 use crate::raw;
 
@@ -48,10 +48,11 @@ fn started() -> Desired {
     assert_eq!(see_node(&mut desired, "n", 1), [""; 0]);
     desired.end_nodes();
     desired.begin_pods();
-    assert_eq!(told(desired.end_pods()), ["settle n"]);
-    for resource in [CONFIG_MAP, SECRET] {
+    assert_eq!(told(desired.end_pods()), [""; 0]);
+    assert!(!desired.can_settle(&node_name("n")), "what pods need is not known");
+    for (resource, effects) in [(CONFIG_MAP, vec![]), (SECRET, vec!["settle n"])] {
         desired.begin_bodies(&resource);
-        assert_eq!(desired.end_bodies(&resource), []);
+        assert_eq!(told(desired.end_bodies(&resource)), effects);
     }
     desired
 }
@@ -82,6 +83,18 @@ fn see_pod(desired: &mut Desired, name: &str, version: u64, on: &str, needs: &[&
 
 fn see_map(desired: &mut Desired, name: &str, version: u64) -> Vec<String> {
     told(desired.see_body(key(CONFIG_MAP, name), object(name, version, json!({}))))
+}
+
+/// Settles a node in parts of two.
+fn settle(desired: &mut Desired, held: &[Held]) -> Vec<Effect> {
+    let mut settling = Settling::new(held.to_vec());
+    let mut effects = Vec::new();
+    while !settling.is_over() {
+        let part = desired.settle(&node_name("n"), &mut settling, 2);
+        assert!(part.len() <= 2, "{part:?}");
+        effects.extend(part);
+    }
+    effects
 }
 
 fn held(resource: ResourceType, name: &str, uid: Option<&str>, version: Option<&str>) -> Held {
@@ -128,7 +141,7 @@ fn a_node_is_told_of_no_change_that_is_only_status() {
 
     let at_first =
         [held(POD, "p", Some("uid-p"), Some("10")), held(ResourceType::NODE, "n", Some("uid-n"), Some("21"))];
-    assert_eq!(told(desired.settle(&node_name("n"), Some(&at_first))), [""; 0], "it lacks only status");
+    assert_eq!(told(settle(&mut desired, &at_first)), [""; 0], "it lacks only status");
 }
 
 #[test]
@@ -266,7 +279,7 @@ fn settling_sends_what_is_newer_and_deletes_what_is_gone() {
         held(SECRET, "not-needed", Some("uid-s"), Some("1")),
         held(ResourceType::parse("persistentvolumeclaim").expect("a valid type"), "claim", None, None),
     ];
-    let told = told(desired.settle(&node_name("n"), Some(&held)));
+    let told = told(settle(&mut desired, &held));
     let expected = [
         "n: Update configmap d/c at 5",
         "n: Insert pod d/missing at 12",
@@ -288,7 +301,7 @@ fn what_is_held_and_not_yet_known_is_settled_when_it_is() {
     let mut desired = started();
     see_pod(&mut desired, "p", 10, "n", &["a", "b"]);
     let held = [held(CONFIG_MAP, "a", Some("uid-a"), Some("1")), held(POD, "p", Some("uid-p"), Some("10"))];
-    assert_eq!(told(desired.settle(&node_name("n"), Some(&held))), ["n: Update node n at 1"]);
+    assert_eq!(told(settle(&mut desired, &held)), ["n: Update node n at 1"]);
     let effects = desired.fetched(key(CONFIG_MAP, "a"), None);
     let Some(Effect::Send { change, .. }) = effects.first() else { panic!("it is deleted") };
     assert_eq!(
@@ -305,8 +318,37 @@ fn a_node_that_cannot_say_what_it_holds_is_told_all() {
     see_pod(&mut desired, "p", 10, "n", &["c"]);
     see_map(&mut desired, "c", 5);
     let expected = ["n: Insert configmap d/c at 5", "n: Update node n at 1", "n: Insert pod d/p at 10"];
-    assert_eq!(told(desired.settle(&node_name("n"), None)), expected);
+    assert_eq!(told(settle(&mut desired, &[])), expected);
     assert_eq!(desired.wanted(&node_name("n")).len(), 3);
+}
+
+#[test]
+fn what_changes_while_a_node_is_settled_is_told_once() {
+    let mut desired = started();
+    see_pod(&mut desired, "p", 10, "n", &["a", "b", "c", "d"]);
+    for (name, version) in [("a", 1), ("b", 2), ("c", 3)] {
+        see_map(&mut desired, name, version);
+    }
+    let n = node_name("n");
+    let mut settling = Settling::new(vec![held(CONFIG_MAP, "z", Some("uid-z"), Some("1"))]);
+    let first = told(desired.settle(&n, &mut settling, 2));
+    assert_eq!(first, ["n: Insert configmap d/a at 1", "n: Insert configmap d/b at 2"]);
+    // Behind the place, before it, deleted before it, and new before it.
+    let mut meanwhile = desired.see_body(key(CONFIG_MAP, "a"), object("a", 11, json!({})));
+    meanwhile.extend(desired.see_body(key(CONFIG_MAP, "c"), object("c", 13, json!({}))));
+    meanwhile.extend(desired.see_body(key(CONFIG_MAP, "d"), object("d", 14, json!({}))));
+    meanwhile.extend(desired.see_pod(key(POD, "q"), pod("q", 15, "n", &[])));
+    meanwhile.extend(desired.delete_pod(&key(POD, "q"), pod("q", 16, "n", &[])));
+    assert_eq!(meanwhile.len(), 5);
+    for effect in &meanwhile {
+        let Effect::Send { change, .. } = effect else { panic!("only changes") };
+        settling.note(change);
+    }
+    let mut rest = Vec::new();
+    while !settling.is_over() {
+        rest.extend(told(desired.settle(&n, &mut settling, 2)));
+    }
+    assert_eq!(rest, ["n: Update node n at 1", "n: Insert pod d/p at 10", "n: Delete configmap d/z"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use beehive::{BuildError, Context, Failure, Group, Handler, Me, Message, Module,
 use cloudhub::{CloudHub, CloudHubConfig};
 use futures::stream::FuturesUnordered;
 use protocol::cloud::{
-    EndSession, NodeArrived, NodeConnected, NodeDisconnected, SendRefused, SendToNode, ServeNode,
+    EndSession, NodeArrived, NodeConnected, NodeDisconnected, Room, SendRefused, SendToNode, ServeNode,
 };
 use protocol::{NodeName, group};
 use rand::{Rng as _, SeedableRng as _};
@@ -294,10 +294,10 @@ impl Handler<SendToNode> for OriginalHub {
         &mut self,
         SendToNode { node, change }: SendToNode,
         cx: &mut Context<Self>,
-    ) -> Result<Result<(), SendRefused>, Failure> {
+    ) -> Result<Result<Room, SendRefused>, Failure> {
         let (id, body) = (self.shared.next_id(), Downlink::change(change));
         self.queue(&node, cx).push(Item { node, id, body });
-        Ok(Ok(()))
+        Ok(Ok(Room(usize::MAX)))
     }
 }
 
