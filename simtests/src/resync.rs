@@ -28,9 +28,6 @@ const LEASE_PERIOD: Duration = Duration::from_secs(10);
 const CONTENT: usize = 1000;
 /// What each node's link carries: 512 kbit/s.
 const BYTES_PER_SECOND: u64 = 64_000;
-/// What may wait in the cloud: 200 nodes that need 5000 objects each have a million changes, of 256 bytes
-/// beside the objects, and pods of half a megabyte.
-const QUEUE_MIB: u32 = 512;
 const START_PATIENCE: Duration = Duration::from_secs(300);
 
 /// What came of it.
@@ -57,7 +54,7 @@ pub fn resync(
     patience: Duration,
 ) -> Result<Resync, Failure> {
     sim.allow_log("a connection was refused");
-    sim.cloud(&format!("modules: {{ cloudHub: {{ nodeLimit: {nodes}, queueMib: {QUEUE_MIB} }} }}"))?;
+    sim.cloud(&format!("modules: {{ cloudHub: {{ nodeLimit: {nodes} }} }}"))?;
     let names: Vec<String> = (0..nodes).map(edge_name).collect();
     for name in &names {
         sim.edge(name, "")?;

@@ -25,6 +25,8 @@ const NAMED_MAX: usize = 20;
 pub(crate) struct CompareDue {
     node: NodeName,
     session: u64,
+    /// Whether the session began without a word of what the node holds.
+    is_first: bool,
 }
 
 /// A comparison ended.
@@ -34,6 +36,7 @@ pub(crate) struct Found {
     session: u64,
     /// How many changes were for the node in this session when it began.
     changes: u64,
+    is_first: bool,
     compared: Compared,
 }
 
@@ -42,7 +45,14 @@ impl EdgeController {
     pub(crate) fn compare_later(&self, node: NodeName, session: u64, cx: &mut Context<Self>) {
         let [.., random] = cx.uuid();
         let period = self.config.compare_period;
-        cx.after(period - period / 10 * random.into() / 256, CompareDue { node, session });
+        let due = CompareDue { node, session, is_first: false };
+        cx.after(period - period / 10 * random.into() / 256, due);
+    }
+
+    /// Lets a session be compared as soon as may be, whose node did not say what it holds: its store was in
+    /// trouble, or its codec cannot.
+    pub(crate) fn compare_soon(&self, node: NodeName, session: u64, cx: &mut Context<Self>) {
+        cx.after(PAUSE, CompareDue { node, session, is_first: true });
     }
 
     /// Tells how many changes were for the node in this session, if all were handed over.
@@ -51,7 +61,7 @@ impl EdgeController {
         self.sessions.settled_changes(node, session).filter(|_| is_quiet)
     }
 
-    fn heal(&mut self, node: NodeName, held: Vec<Held>, cx: &mut Context<Self>) {
+    fn heal(&mut self, node: NodeName, held: Vec<Held>, is_first: bool, cx: &mut Context<Self>) {
         let objects = held.len();
         let mut settling = Settling::new(held);
         let effects = self.desired.settle(&node, &mut settling, PART);
@@ -62,6 +72,9 @@ impl EdgeController {
         let keys: Vec<&ObjectKey> = sent.collect();
         if keys.is_empty() {
             tracing::debug!(%node, objects, "what the node holds is known again");
+        } else if is_first {
+            let objects = keys.len();
+            tracing::info!(%node, objects, "the node says what it holds only now, and is told the difference");
         } else {
             self.healed += u64::try_from(keys.len()).unwrap_or(u64::MAX);
             let (objects, total, more) = (keys.len(), self.healed, !settling.is_over());
@@ -80,9 +93,9 @@ impl Handler<CompareDue> for EdgeController {
         if self.sessions.number(&due.node) != Some(due.session) {
             return Ok(());
         }
-        let CompareDue { node, session } = due;
+        let CompareDue { node, session, is_first } = due;
         let Some(changes) = self.quiet(&node, session) else {
-            cx.after(PAUSE, CompareDue { node, session });
+            cx.after(PAUSE, CompareDue { node, session, is_first });
             return Ok(());
         };
         let (bus, me) = (cx.bus().clone(), cx.me());
@@ -95,7 +108,7 @@ impl Handler<CompareDue> for EdgeController {
                     Compared::Unknown
                 }
             };
-            if me.send(Found { node, session, changes, compared }).await.is_err() {
+            if me.send(Found { node, session, changes, is_first, compared }).await.is_err() {
                 tracing::debug!("the edge controller stopped while a node was compared");
             }
         });
@@ -105,15 +118,15 @@ impl Handler<CompareDue> for EdgeController {
 
 impl Handler<Found> for EdgeController {
     async fn handle(&mut self, found: Found, cx: &mut Context<Self>) -> Result<(), Failure> {
-        let Found { node, session, changes, compared } = found;
+        let Found { node, session, changes, is_first, compared } = found;
         if self.sessions.number(&node) != Some(session) {
             return Ok(());
         }
         let is_quiet = self.quiet(&node, session) == Some(changes);
         match compared {
-            Compared::Differs(held) if is_quiet => self.heal(node.clone(), held, cx),
+            Compared::Differs(held) if is_quiet => self.heal(node.clone(), held, is_first, cx),
             Compared::Differs(_) | Compared::Busy => {
-                cx.after(PAUSE, CompareDue { node, session });
+                cx.after(PAUSE, CompareDue { node, session, is_first });
                 return Ok(());
             }
             Compared::Same => {}

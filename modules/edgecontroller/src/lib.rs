@@ -135,6 +135,8 @@ impl Handler<NodeConnected> for EdgeController {
             self.settle(node.clone(), cx);
             if is_comparable {
                 self.compare_later(node, session, cx);
+            } else {
+                self.compare_soon(node, session, cx);
             }
         }
         Ok(())

@@ -224,6 +224,25 @@ async fn a_node_that_lost_what_it_acknowledged_is_told_again() {
     bench.probe.stop().await;
 }
 
+/// Found by the soak: scenario `all`, two edges, seed 118. A node whose store failed when its session began
+/// kept a pod that had been deleted meanwhile.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_node_that_could_not_say_what_it_holds_is_compared_soon() {
+    let bench = Bench::new().await;
+    bench.connect("n", 1, None).await;
+    until("it is told of itself", async || bench.sent().len() == 1).await;
+    let own = held(&bench.last("node n"), "node");
+    bench.expect(&["n: Update node n"]).await;
+    let gone = Held { key: key("pod", "default", "gone"), ..own.clone() };
+    *bench.compared.lock().expect("no panic") = Compared::Differs(vec![own, gone]);
+    bench.probe.advance(Duration::from_secs(20)).await;
+    *bench.compared.lock().expect("no panic") = Compared::Same;
+    bench.expect(&["n: Delete pod default/gone"]).await;
+    bench.probe.advance(Duration::from_secs(60)).await;
+    assert_eq!(bench.probe.asked::<CompareNode>().len(), 1, "the next is due in a quarter of an hour");
+    bench.probe.stop().await;
+}
+
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_node_that_lacks_much_is_told_as_the_cloud_hub_has_room_and_others_meanwhile() {
     const MAPS_MANY: usize = 600;
