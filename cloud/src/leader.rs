@@ -132,7 +132,7 @@ impl Leader {
     /// Looks at the lease and takes or renews it.
     async fn try_once(&mut self) -> Result<Outcome, kube::Error> {
         let found = self.api.get_opt(LEASE.1).await?;
-        let step = self.race.step(found, Instant::now().into_std(), jiff::Timestamp::now());
+        let step = self.race.step(found, Instant::now(), jiff::Timestamp::now());
         let written = match step {
             Step::Wait => return Ok(Outcome::Others),
             Step::Create(lease) => self.create(&lease).await,
@@ -140,7 +140,7 @@ impl Leader {
         };
         match written {
             Ok(lease) => {
-                self.race.saw(&lease, Instant::now().into_std());
+                self.race.saw(&lease, Instant::now());
                 Ok(Outcome::Held)
             }
             // Another was faster, or somebody wrote to the lease: the next look tells.

@@ -205,6 +205,7 @@ pub async fn inert_catalog() -> Result<Catalog, Box<dyn std::error::Error>> {
 /// Makes ports that do nothing, for a catalog that is only looked at.
 async fn inert() -> Result<CloudPorts, Problem> {
     let options = Options::new(Arc::new(SystemClock), 0, SigningKey::new([0; 32]));
+    let options = Options { definitions: Vec::new, ..options };
     let server = ApiServer::open(Arc::new(MemoryStore::new()), options).await?;
     Ok(CloudPorts { kube: client(&server), listeners: Vec::new(), api_server: Some(server) })
 }

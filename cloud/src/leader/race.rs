@@ -1,10 +1,11 @@
 //! Who may take a lease, without a clock or a client.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::ObjectMeta;
+use tokio::time::Instant;
 
 use super::{LEASE, lease, micro};
 

@@ -26,6 +26,12 @@ pub fn definitions() -> Vec<Value> {
     all.map(|definition| definition.object()).collect()
 }
 
+/// Returns the definitions of the records of what nodes have acknowledged, and of nothing else.
+#[must_use]
+pub fn record_definitions() -> Vec<Value> {
+    reliablesyncs::definitions().iter().map(definition::Definition::object).collect()
+}
+
 /// The group, version, kind and plural of a custom resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceKind {

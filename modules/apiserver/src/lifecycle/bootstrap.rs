@@ -18,7 +18,7 @@ const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kub
 /// Writes what is missing of it.
 pub(crate) async fn run(server: &ApiServer) -> Result<(), ApiError> {
     let call = Call::internal(server);
-    let definitions = api::definitions();
+    let definitions = (server.0.options.definitions)();
     let decide = |transaction: &mut Transaction<'_>| {
         for name in NAMESPACES {
             ensure(
