@@ -7,6 +7,8 @@
 mod authority;
 mod ec_key;
 mod material;
+mod refresh;
+mod reload;
 mod secrets;
 mod server;
 mod token;
@@ -19,25 +21,25 @@ use std::time::Duration;
 
 use beehive::Clock;
 use cloudhub::CloudHubConfig;
-use link_ws::LinkCertificates;
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
-use tokio_rustls::TlsAcceptor;
+use wire::link::LinkError;
 
-use self::authority::{EdgeAuthority, is_name};
-use self::secrets::{Secrets, Values};
-use self::server::Desk;
-use crate::tls::server_config;
+use self::authority::is_name;
+use self::refresh::Refresh;
+use self::reload::{Reload, Shown};
+use self::secrets::Secrets;
+use self::server::{Desk, DeskLimits};
+use crate::tls::Live;
 
 pub use self::authority::EdgeAuthorityError;
 pub use self::material::MaterialError;
 pub use self::secrets::SecretError;
 
-const TOKEN_SECRET: &str = "tokensecret";
-const TOKEN_KEY: &str = "tokendata";
-/// The pause after the token could not be written.
-const TOKEN_RETRY: Duration = Duration::from_secs(60);
+/// How often files and secrets are looked at for other certificates.
+const RELOAD_PERIOD: Duration = Duration::from_secs(60);
 /// What the cloud is called by its own host.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -53,6 +55,9 @@ pub enum EnrolError {
     /// The certificates cannot be used for TLS.
     #[error("cannot set up TLS for edges")]
     Tls(#[from] rustls::Error),
+    /// The certificates cannot be used for links.
+    #[error("cannot set up the links of edges")]
+    Link(#[from] LinkError),
     /// The authority cannot verify clients.
     #[error("cannot verify the certificates of edges")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
@@ -95,7 +100,7 @@ impl EnrolError {
 /// It runs on a thread of its own, so that nobody who asks makes the modules wait.
 #[derive(Debug)]
 pub struct Enrolment {
-    certificates: Arc<LinkCertificates>,
+    shown: Shown,
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -112,46 +117,62 @@ impl Enrolment {
         client: kube::Client,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EnrolError> {
+        Self::open_looking_every(RELOAD_PERIOD, config, client, clock).await
+    }
+
+    /// Does the same, and looks for other certificates once in `period`.
+    ///
+    /// # Errors
+    ///
+    /// When a file, a secret or the address cannot be used.
+    pub async fn open_looking_every(
+        period: Duration,
+        config: &CloudHubConfig,
+        client: kube::Client,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, EnrolError> {
         let names = names(config)?;
         let secrets = Secrets::new(client);
         secrets.ensure_namespace().await.map_err(MaterialError::from)?;
-        let authority = Arc::new(material::authority(config, &secrets, clock).await?);
+        let authority = material::authority(config, &secrets, Arc::clone(&clock)).await?;
         let pair = material::server(config, &secrets, &authority, &names).await?;
+        let shown = Shown::new(authority, &pair)?;
         let refresh = Refresh {
-            authority: Arc::clone(&authority),
+            authority: Arc::clone(&shown.authority),
             secrets: secrets.clone(),
             period: Duration::from_secs(u64::from(config.token_refresh_duration) * 3600),
         };
         refresh.write().await.map_err(MaterialError::from)?;
-        let tls = server_config::<EnrolError>(
-            authority.certificate().clone(),
-            pair.chain.clone(),
-            pair.private_key()?,
-            &[b"http/1.1"],
-        )?;
-        let tls = TlsAcceptor::from(Arc::new(tls));
-        let certificates = Arc::new(LinkCertificates {
-            authorities: vec![authority.certificate().clone()],
-            chain: pair.chain.clone(),
-            key: pair.private_key()?,
-        });
-        let desk = Desk { authority, secrets, days: config.edge_cert_signing_duration };
+        let desk = Desk {
+            authority: Arc::clone(&shown.authority),
+            secrets: secrets.clone(),
+            days: config.edge_cert_signing_duration,
+        };
         let ip: IpAddr = config.https.address.parse().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
         let address = SocketAddr::new(ip, config.https.port);
+        let known_as = names.join(",");
+        let of_reload = shown.clone();
+        let reload = Reload { config: config.clone(), names, secrets, clock, shown: of_reload, pair, period };
         let (stop, stopped) = oneshot::channel();
-        let (thread, address) = start(address, tls, desk, refresh, stopped)?;
-        tracing::info!(%address, names = names.join(","), "giving edges their certificates");
+        let (thread, address) = start(address, desk, refresh, reload, stopped)?;
+        tracing::info!(%address, names = known_as, "giving edges their certificates");
         tracing::info!(
             "the join token: keadm gettoken --kubeconfig FILE, or \
              kubectl -n kubeedge get secret tokensecret -o jsonpath={{.data.tokendata}} | base64 -d"
         );
-        Ok(Self { certificates, address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { shown, address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Returns the certificates of the cloud's end of the links.
+    /// Returns what the cloud's end of the links shows and believes, as it is at the moment.
     #[must_use]
-    pub fn certificates(&self) -> Arc<LinkCertificates> {
-        Arc::clone(&self.certificates)
+    pub fn certificates(&self) -> Arc<Live<ServerConfig>> {
+        Arc::clone(&self.shown.links)
+    }
+
+    /// Returns the authority of the edges, as it is at the moment.
+    #[must_use]
+    pub fn authority(&self) -> CertificateDer<'static> {
+        self.shown.authority.get().certificate().clone()
     }
 
     /// Returns where it listens.
@@ -170,41 +191,11 @@ impl Drop for Enrolment {
     }
 }
 
-/// Makes the join token anew in time.
-struct Refresh {
-    authority: Arc<EdgeAuthority>,
-    secrets: Secrets,
-    period: Duration,
-}
-
-impl Refresh {
-    async fn write(&self) -> Result<(), SecretError> {
-        let ends = self.authority.now() + self.period * 2;
-        let token = token::make(self.authority.certificate(), self.authority.key(), ends);
-        let values = Values::from([(TOKEN_KEY.to_owned(), token.into_bytes())]);
-        self.secrets.write(TOKEN_SECRET, &values).await
-    }
-
-    async fn run(&self) {
-        let mut pause = self.period;
-        loop {
-            sleep(pause).await;
-            pause = match self.write().await {
-                Ok(()) => self.period,
-                Err(error) => {
-                    tracing::warn!(%error, "the join token could not be made anew");
-                    TOKEN_RETRY
-                }
-            };
-        }
-    }
-}
-
 fn start(
     address: SocketAddr,
-    tls: TlsAcceptor,
     desk: Desk,
     refresh: Refresh,
+    reload: Reload,
     stopped: oneshot::Receiver<()>,
 ) -> Result<(JoinHandle<()>, SocketAddr), EnrolError> {
     let refused = |what| move |cause| EnrolError::System { what, cause };
@@ -214,6 +205,7 @@ fn start(
     let bound = listener.local_addr().map_err(unbound)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(refused("a runtime"))?;
+    let tls = Arc::clone(&reload.shown.desk);
     let serve = async move {
         match TcpListener::from_std(listener) {
             Ok(listener) => {
@@ -221,7 +213,8 @@ fn start(
                     biased;
                     _ = stopped => {}
                     () = refresh.run() => {}
-                    () = server::serve(listener, tls, desk) => {}
+                    () = server::serve(listener, tls, desk, DeskLimits::default()) => {}
+                    () = reload.run(&refresh) => {}
                 }
             }
             Err(error) => tracing::error!(%error, "edges get no certificates: the listener is of no use"),

@@ -192,7 +192,7 @@ impl Current {
         let chain = vec![issued.certificate_der()];
         let protocols: [&[u8]; 2] = [b"h2", b"http/1.1"];
         let config =
-            server_config::<HttpsError>(authority.certificate_der(), chain, issued.key_der(), &protocols)?;
+            server_config::<HttpsError>(&[authority.certificate_der()], chain, issued.key_der(), &protocols)?;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), renew_at: issued.ends() - RENEW_BEFORE })
     }
 }

@@ -3,6 +3,7 @@
 pub mod embedded;
 pub mod enrol;
 pub mod https;
+pub mod leader;
 pub mod ws;
 
 mod accept;
@@ -22,7 +23,8 @@ use synccontroller::SyncController;
 use wire::link::Listener;
 
 pub use embedded::{Embedded, EmbeddedError, EmbeddedOptions};
-pub use process::{Args, inert_catalog, main_with};
+pub use process::{Args, definitions_yaml, inert_catalog, main_with};
+pub use tls::Live;
 
 /// What the cloud's modules are given.
 #[derive(Clone)]

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use crate::CloudPorts;
 use crate::embedded::{Embedded, EmbeddedOptions, client};
 use crate::enrol::{EnrolError, Enrolment};
+use crate::leader::{Leader, LeaderTimes};
 use crate::ws::{CertifiedListener, WsListener};
 
 /// The pause after certificates could not be had, and the longest one.
@@ -32,6 +33,10 @@ pub struct Args {
     #[command(flatten)]
     pub process: ProcessArgs,
 
+    /// Prints the definitions of KubeEdge's custom resources, for `kubectl apply -f -`.
+    #[arg(long)]
+    pub crds: bool,
+
     /// The kubeconfig of the cluster to serve; overrides kubeAPIConfig.kubeConfig of the file.
     #[arg(long, value_name = "FILE", env = "BEEHIVE_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
@@ -41,6 +46,9 @@ pub struct Args {
 /// once to learn what sections the modules read, with ports that do nothing.
 pub fn main_with(catalog: impl Fn(CloudPorts) -> Catalog) -> ExitCode {
     let args = Args::parse();
+    if args.crds {
+        return node_config::print(&definitions_yaml());
+    }
     node_config::execute(Process::CloudCore, &args.process, run(&args, catalog))
 }
 
@@ -52,15 +60,51 @@ async fn run(args: &Args, catalog: impl Fn(CloudPorts) -> Catalog) -> Result<End
     let kubeconfig = args.kubeconfig.as_deref().or(loaded.settings.kubeconfig.as_deref());
     let preparing = async {
         let (ports, embedded) = prepare(&loaded, kubeconfig).await?;
+        let leader = lead(&loaded, &ports, embedded.is_some()).await?;
         let (ports, enrolment) = enrol(ports, hub).await?;
-        Ok::<_, Problem>((ports, embedded, enrolment))
+        Ok::<_, Problem>((ports, embedded, leader, enrolment))
     };
-    let (ports, embedded, enrolment) = node_config::prepare(preparing).await?;
+    let (ports, embedded, leader, enrolment) = node_config::prepare(preparing).await?;
     let node = launch(&loaded, catalog(ports), sections).await?;
-    let ending = node_config::run(node).await;
+    let ending = serve(node, leader).await;
     drop(enrolment);
     drop(embedded);
     Ok(ending)
+}
+
+/// Waits until this is the one cloud that serves a cluster of others. Its own cluster has no other.
+async fn lead(loaded: &Loaded, ports: &CloudPorts, is_own: bool) -> Result<Option<Leader>, Problem> {
+    if is_own || !loaded.settings.elects_leader {
+        return Ok(None);
+    }
+    let host = nix::unistd::gethostname()?.to_string_lossy().into_owned();
+    let me = format!("{host}_{:016x}", node_config::random_seed()?);
+    let mut leader = Leader::new(ports.kube.clone(), me, LeaderTimes::default());
+    leader.win().await;
+    Ok(Some(leader))
+}
+
+/// Runs the node for as long as this cloud leads.
+async fn serve(node: Node, leader: Option<Leader>) -> Ending {
+    let Some(mut leader) = leader else { return node_config::run(node).await };
+    let ending = tokio::select! {
+        biased;
+        lost = leader.keep() => {
+            tracing::error!(error = %lost, "this cloudcore ends, so that it can start anew and stand by");
+            return Ending::Broken;
+        }
+        ending = node_config::run(node) => ending,
+    };
+    leader.release().await;
+    ending
+}
+
+/// Returns the definitions of KubeEdge's custom resources as `kubectl apply -f` takes them.
+#[must_use]
+pub fn definitions_yaml() -> String {
+    let yaml = |definition| serde_saphyr::to_string(definition).expect("an object without floats is YAML");
+    let documents: Vec<String> = api::definitions().iter().map(yaml).collect();
+    documents.join("---\n")
 }
 
 /// Reads how edges get certificates; none when they do not.
@@ -114,6 +158,11 @@ async fn prepare(
         tracing::info!(kubeconfig = %path.display(), "serving the cluster of a kubeconfig");
         return Ok((CloudPorts { kube, listeners, api_server: None }, None));
     }
+    if Path::new(IN_CLUSTER).exists() {
+        let kube = kube::Client::try_from(kube::Config::incluster()?)?;
+        tracing::info!("serving the cluster that this process runs in");
+        return Ok((CloudPorts { kube, listeners, api_server: None }, None));
+    }
     let settings = &loaded.settings;
     let api = &settings.api_server;
     let embedded = Embedded::open(EmbeddedOptions {
@@ -130,6 +179,9 @@ async fn prepare(
     let ports = CloudPorts { kube: embedded.client(), listeners, api_server: Some(embedded.server()) };
     Ok((ports, Some(embedded)))
 }
+
+/// Where a pod finds who it is.
+const IN_CLUSTER: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 async fn outside(path: &Path, master: Option<&str>) -> Result<kube::Client, Problem> {
     let kubeconfig = kube::config::Kubeconfig::read_from(path)?;
@@ -153,6 +205,7 @@ pub async fn inert_catalog() -> Result<Catalog, Box<dyn std::error::Error>> {
 /// Makes ports that do nothing, for a catalog that is only looked at.
 async fn inert() -> Result<CloudPorts, Problem> {
     let options = Options::new(Arc::new(SystemClock), 0, SigningKey::new([0; 32]));
+    let options = Options { definitions: Vec::new, ..options };
     let server = ApiServer::open(Arc::new(MemoryStore::new()), options).await?;
     Ok(CloudPorts { kube: client(&server), listeners: Vec::new(), api_server: Some(server) })
 }

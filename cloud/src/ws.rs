@@ -10,25 +10,28 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use link_ws::{LinkCertificates, header, link, settings};
+use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use wire::Codec;
-use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener};
+use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener, TlsFiles};
 
 use crate::accept::accept_giving_way;
+use crate::tls::Live;
 
 /// Connections that may wait for the hub after their handshake.
 const BACKLOG: usize = 64;
 /// The part of its time that a handshake has while others wait for a place.
 const CROWDED_PART: u32 = 4;
+/// How often the files are looked at for other certificates.
+const RELOAD_PERIOD: Duration = Duration::from_secs(60);
 
 /// Listens for edges over WebSocket and TLS.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +46,7 @@ impl Listener for WsListener {
 
 /// Listens as [`WsListener`] does, with certificates that it was given instead of files.
 #[derive(Debug, Clone)]
-pub struct CertifiedListener(pub Arc<LinkCertificates>);
+pub struct CertifiedListener(pub Arc<Live<ServerConfig>>);
 
 #[async_trait]
 impl Listener for CertifiedListener {
@@ -57,37 +60,48 @@ impl Listener for CertifiedListener {
 pub struct WsIncoming {
     address: SocketAddr,
     accepted: mpsc::Receiver<Accepted>,
-    _accepting: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl WsIncoming {
-    /// Binds the socket and begins to accept.
+    /// Binds the socket and begins to accept. Files that change are used from the next connection on.
     ///
     /// # Errors
     ///
     /// When a certificate file is of no use or the address cannot be bound.
     pub async fn bind(on: ListenOn) -> Result<Self, LinkError> {
-        let certificates = LinkCertificates::read(&on.tls).await?;
-        Self::bind_with(on, &certificates).await
+        Self::bind_looking_every(RELOAD_PERIOD, on).await
+    }
+
+    /// Does the same, and looks at the files once in `period`.
+    ///
+    /// # Errors
+    ///
+    /// When a certificate file is of no use or the address cannot be bound.
+    pub async fn bind_looking_every(period: Duration, on: ListenOn) -> Result<Self, LinkError> {
+        let (files, certificates) = (on.tls.clone(), LinkCertificates::read(&on.tls).await?);
+        let tls = Live::new(server_config(&certificates)?);
+        let mut incoming = Self::bind_with(on, &tls).await?;
+        incoming.tasks.spawn(look(files, certificates, tls, period));
+        Ok(incoming)
     }
 
     /// Does the same with certificates that are given; the files of `on` are not read.
     ///
     /// # Errors
     ///
-    /// When a certificate is of no use or the address cannot be bound.
-    pub async fn bind_with(on: ListenOn, certificates: &LinkCertificates) -> Result<Self, LinkError> {
-        let tls = TlsAcceptor::from(Arc::new(server_config(certificates)?));
+    /// When the address cannot be bound.
+    pub async fn bind_with(on: ListenOn, tls: &Arc<Live<ServerConfig>>) -> Result<Self, LinkError> {
         let at = format!("{}:{}", bracketed(&on.address), on.port);
         let unusable = |error: std::io::Error| LinkError::Local(format!("cannot listen on {at}: {error}"));
         let socket = TcpListener::bind(&at).await.map_err(unusable)?;
         let address = socket.local_addr().map_err(unusable)?;
         tracing::info!(%address, "listening for edges");
         let (sender, accepted) = mpsc::channel(BACKLOG);
-        let door = Door { tls, sender, on };
-        let mut accepting = JoinSet::new();
-        accepting.spawn(accept(socket, door));
-        Ok(Self { address, accepted, _accepting: accepting })
+        let door = Door { tls: Arc::clone(tls), sender, on };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(socket, door));
+        Ok(Self { address, accepted, tasks })
     }
 
     /// Returns the address that was bound, useful when the port was 0.
@@ -115,9 +129,41 @@ fn bracketed(address: &str) -> String {
 /// What a handshake needs.
 #[derive(Clone)]
 struct Door {
-    tls: TlsAcceptor,
+    tls: Arc<Live<ServerConfig>>,
     sender: mpsc::Sender<Accepted>,
     on: ListenOn,
+}
+
+/// Looks at the files from time to time. What cannot be used is told once, and the present goes on.
+async fn look(
+    files: TlsFiles,
+    mut present: LinkCertificates,
+    tls: Arc<Live<ServerConfig>>,
+    period: Duration,
+) {
+    let mut told = String::new();
+    loop {
+        sleep(period).await;
+        let found = LinkCertificates::read(&files).await;
+        let next = match found {
+            Ok(found) if found.is(&present) => continue,
+            found => found.and_then(|found| Ok((server_config(&found)?, found))),
+        };
+        match next {
+            Ok((config, found)) => {
+                tls.replace(config);
+                (present, told) = (found, String::new());
+                tracing::info!("the certificates of the links were replaced: the next connections see them");
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if error != told {
+                    tracing::warn!(error, "the certificates of the links cannot be replaced, and stay");
+                }
+                told = error;
+            }
+        }
+    }
 }
 
 async fn accept(socket: TcpListener, door: Door) {
@@ -148,7 +194,7 @@ async fn enter(door: Door, stream: TcpStream, address: SocketAddr, give_way: one
 async fn handshake(door: &Door, stream: TcpStream, address: SocketAddr) -> Result<Accepted, LinkError> {
     let failed = |error: String| LinkError::Handshake(error);
     stream.set_nodelay(true).map_err(|error| LinkError::Transport(error.to_string()))?;
-    let stream = door.tls.accept(stream).await.map_err(|error| failed(error.to_string()))?;
+    let stream = door.tls.acceptor().accept(stream).await.map_err(|error| failed(error.to_string()))?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificate = certificates.first().ok_or_else(|| failed("no certificate".to_owned()))?;
     let identity = Identity::Certificate(common_name(certificate)?);
@@ -204,14 +250,15 @@ fn refusal(text: &str) -> ErrorResponse {
     response
 }
 
-fn server_config(certificates: &LinkCertificates) -> Result<rustls::ServerConfig, LinkError> {
+/// Makes a server that lets in only edges with a certificate.
+pub(crate) fn server_config(certificates: &LinkCertificates) -> Result<ServerConfig, LinkError> {
     let bad = |what: &str, error: String| LinkError::Local(format!("{what}: {error}"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let roots = Arc::new(certificates.roots()?);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
         .build()
         .map_err(|error| bad("the certificate authority", error.to_string()))?;
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| bad("TLS", error.to_string()))?
         .with_client_cert_verifier(verifier)

@@ -41,9 +41,7 @@ async fn a_client_that_writes_all_of_a_body_nobody_wants_reads_the_refusal() {
     let desk = Enrolment::open(&config, embedded.client(), Arc::new(SystemClock)).await.expect("it opens");
 
     let mut roots = RootCertStore::empty();
-    for authority in &desk.certificates().authorities {
-        roots.add(authority.clone()).expect("it is a certificate");
-    }
+    roots.add(desk.authority()).expect("it is a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

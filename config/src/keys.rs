@@ -25,6 +25,7 @@ const OF_CLOUDCORE: &[(&str, Kind)] = &[
     ("kubeAPIServer.address", Kind::Text),
     ("kubeAPIServer.port", Kind::Integer),
     ("kubeAPIServer.directory", Kind::Text),
+    ("leaderElection.enable", Kind::Bool),
 ];
 
 /// Keys of every module that the bus puts into effect.

@@ -79,6 +79,8 @@ pub struct Settings {
     pub master: Option<String>,
     /// Where cloudcore's own cluster is served.
     pub api_server: ApiServerSettings,
+    /// Whether cloudcores of one cluster agree on the one that serves it.
+    pub elects_leader: bool,
 }
 
 /// Where the embedded API server listens and keeps its files.
@@ -118,6 +120,10 @@ impl Settings {
             kubeconfig,
             master: reader.text("kubeAPIConfig.master").map(str::to_owned),
             api_server: reader.api_server(),
+            elects_leader: merged
+                .get("leaderElection.enable")
+                .and_then(|value| value.as_bool())
+                .unwrap_or(true),
         }
     }
 }

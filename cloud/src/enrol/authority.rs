@@ -67,6 +67,8 @@ pub(crate) enum CsrProblem {
 pub(crate) struct EdgeAuthority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    /// Those whose certificates are believed: its own first.
+    believed: Vec<CertificateDer<'static>>,
     /// As KubeEdge keeps it: join tokens are signed with these very bytes.
     key: Vec<u8>,
     clock: Arc<dyn Clock>,
@@ -109,16 +111,18 @@ impl EdgeAuthority {
         (params.not_before, params.not_after) = ((now - DAY).into(), (now + LONG_LIFE).into());
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
-        Self::of(certificate.der().clone(), &key.serialize_der(), clock)
+        Self::of(vec![certificate.der().clone()], &key.serialize_der(), clock)
     }
 
-    /// Takes one that exists.
+    /// Takes one that exists. The first certificate is its own; edges with certificates of the others are
+    /// believed as well.
     pub(crate) fn of(
-        certificate: CertificateDer<'static>,
+        believed: Vec<CertificateDer<'static>>,
         key: &[u8],
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EdgeAuthorityError> {
         let pair = key_pair(key)?;
+        let certificate = believed.first().cloned().ok_or(EdgeAuthorityError::Certificate)?;
         let (_, parsed) =
             X509Certificate::from_der(&certificate).map_err(|_| EdgeAuthorityError::Certificate)?;
         if parsed.public_key().subject_public_key.data != pair.public_key_raw() {
@@ -126,11 +130,15 @@ impl EdgeAuthority {
         }
         let key = sec1_of_pkcs8(key).unwrap_or_else(|| key.to_vec());
         let issuer = Issuer::from_ca_cert_der(&certificate, pair)?;
-        Ok(Self { issuer, certificate, key, clock })
+        Ok(Self { issuer, certificate, believed, key, clock })
     }
 
     pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    pub(crate) fn believed(&self) -> &[CertificateDer<'static>] {
+        &self.believed
     }
 
     pub(crate) fn key(&self) -> &[u8] {
@@ -359,7 +367,7 @@ mod tests {
     fn an_authority_survives_in_the_form_in_which_it_is_kept() {
         let made = authority();
         assert_eq!(made.key().len(), 121, "SEC 1");
-        let kept = EdgeAuthority::of(made.certificate().clone(), made.key(), Arc::new(SystemClock));
+        let kept = EdgeAuthority::of(vec![made.certificate().clone()], made.key(), Arc::new(SystemClock));
         let kept = kept.expect("it is whole");
         let names = ["localhost".to_owned(), "10.0.0.1".to_owned()];
         let pair = kept.issue_server(&names).expect("it is issued");
@@ -367,7 +375,7 @@ mod tests {
         assert!(!made.vouches_for(&pair, &["10.0.0.2".to_owned()]), "another address");
         let other = authority();
         assert!(!other.vouches_for(&pair, &names), "another authority");
-        let swapped = EdgeAuthority::of(other.certificate().clone(), made.key(), Arc::new(SystemClock));
+        let swapped = EdgeAuthority::of(vec![other.certificate().clone()], made.key(), Arc::new(SystemClock));
         assert!(matches!(swapped, Err(EdgeAuthorityError::Pair)), "{swapped:?}");
     }
 }

@@ -81,15 +81,8 @@ pub(crate) async fn authority(
     secrets: &Secrets,
     clock: Arc<dyn Clock>,
 ) -> Result<EdgeAuthority, MaterialError> {
-    if let Some((chain, key)) = files(&config.tls_ca_file, &config.tls_ca_key_file)? {
-        let source_of = config.tls_ca_file.display().to_string();
-        let authority = open(chain.into_iter().next(), &key, source_of, clock)?;
-        keep(secrets, AUTHORITY_SECRET, &values(AUTHORITY_KEYS, authority.certificate(), authority.key()))
-            .await?;
-        return Ok(authority);
-    }
-    if let Some(found) = secrets.read(AUTHORITY_SECRET).await? {
-        return of_secret(found, clock);
+    if let Some(found) = existing_authority(config, secrets, &clock).await? {
+        return Ok(found);
     }
     let made = EdgeAuthority::make(Arc::clone(&clock))?;
     let values = values(AUTHORITY_KEYS, made.certificate(), made.key());
@@ -101,22 +94,56 @@ pub(crate) async fn authority(
     of_secret(secrets.read(AUTHORITY_SECRET).await?.unwrap_or_default(), clock)
 }
 
+/// Looks again where the authority comes from. One whose secret is gone is kept, and its secret written.
+pub(crate) async fn authority_again(
+    config: &CloudHubConfig,
+    secrets: &Secrets,
+    clock: &Arc<dyn Clock>,
+    present: &EdgeAuthority,
+) -> Result<Option<EdgeAuthority>, MaterialError> {
+    match existing_authority(config, secrets, clock).await? {
+        Some(found) if found.believed() == present.believed() && found.key() == present.key() => Ok(None),
+        Some(found) => Ok(Some(found)),
+        None => {
+            keep_authority(secrets, present).await?;
+            Ok(None)
+        }
+    }
+}
+
+async fn existing_authority(
+    config: &CloudHubConfig,
+    secrets: &Secrets,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<EdgeAuthority>, MaterialError> {
+    if let Some((chain, key)) = files(&config.tls_ca_file, &config.tls_ca_key_file)? {
+        let source_of = config.tls_ca_file.display().to_string();
+        let authority = open(chain, &key, source_of, Arc::clone(clock))?;
+        keep_authority(secrets, &authority).await?;
+        return Ok(Some(authority));
+    }
+    let found = secrets.read(AUTHORITY_SECRET).await?;
+    found.map(|found| of_secret(found, Arc::clone(clock))).transpose()
+}
+
+async fn keep_authority(secrets: &Secrets, authority: &EdgeAuthority) -> Result<(), SecretError> {
+    let values = values(AUTHORITY_KEYS, authority.certificate(), authority.key());
+    keep(secrets, AUTHORITY_SECRET, &values).await
+}
+
 fn of_secret(values: Values, clock: Arc<dyn Clock>) -> Result<EdgeAuthority, MaterialError> {
-    let certificate = values.get(AUTHORITY_KEYS.0).cloned().map(CertificateDer::from);
+    let certificate = values.get(AUTHORITY_KEYS.0).cloned().map(CertificateDer::from).into_iter().collect();
     let key = values.get(AUTHORITY_KEYS.1).map(Vec::as_slice).unwrap_or_default();
     open(certificate, key, "the secret kubeedge/casecret".to_owned(), clock)
 }
 
 fn open(
-    certificate: Option<CertificateDer<'static>>,
+    certificates: Vec<CertificateDer<'static>>,
     key: &[u8],
     source_of: String,
     clock: Arc<dyn Clock>,
 ) -> Result<EdgeAuthority, MaterialError> {
-    certificate
-        .ok_or(EdgeAuthorityError::Certificate)
-        .and_then(|certificate| EdgeAuthority::of(certificate, key, clock))
-        .map_err(|cause| MaterialError::Useless { source_of, cause })
+    EdgeAuthority::of(certificates, key, clock).map_err(|cause| MaterialError::Useless { source_of, cause })
 }
 
 /// Finds or makes the cloud's own certificate for these names.

@@ -2,17 +2,20 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use protocol::NodeName;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -20,8 +23,9 @@ use tokio_rustls::TlsAcceptor;
 use super::authority::{CsrProblem, EdgeAuthority, Subject};
 use super::secrets::Secrets;
 use super::token;
-use crate::accept::accept_all;
+use crate::accept::accept_giving_way;
 use crate::linger::{LingerLimits, Lingering};
+use crate::tls::Live;
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 const CONNECTIONS_MAX: usize = 256;
@@ -29,16 +33,31 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// All of a connection: an edge makes one request on each.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection has to say what it wants while others wait for a place.
+const CROWDED_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Go's number of the usage clientAuth.
 const CLIENT_AUTH: i64 = 2;
 
 /// What answers edges.
 #[derive(Clone)]
 pub(crate) struct Desk {
-    pub(crate) authority: Arc<EdgeAuthority>,
+    pub(crate) authority: Arc<Live<EdgeAuthority>>,
     pub(crate) secrets: Secrets,
     /// Days that an edge's certificate is valid.
     pub(crate) days: u32,
+}
+
+/// How many may ask at a time, and how long each has to say what it wants while others wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeskLimits {
+    pub(crate) connections_max: usize,
+    pub(crate) crowded_timeout: Duration,
+}
+
+impl Default for DeskLimits {
+    fn default() -> Self {
+        Self { connections_max: CONNECTIONS_MAX, crowded_timeout: CROWDED_TIMEOUT }
+    }
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -47,25 +66,49 @@ type Answer = Response<Full<Bytes>>;
 #[derive(Debug, PartialEq, Eq)]
 struct Refusal(StatusCode, String);
 
-/// Serves connections for as long as it is polled.
-pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, desk: Desk) {
-    let serving = |stream, peer| {
-        let connection = connection(stream, tls.clone(), desk.clone());
+/// Serves connections for as long as it is polled. While all places are taken and others wait, whoever has
+/// not said what it wants for the longest time gives way; what was asked for is answered.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Arc<Live<ServerConfig>>,
+    desk: Desk,
+    limits: DeskLimits,
+) {
+    let serving = |stream, peer, give_way: oneshot::Receiver<Duration>| {
+        let asked = Arc::new(AtomicBool::new(false));
+        let connection = connection(stream, tls.acceptor(), desk.clone(), Arc::clone(&asked));
+        let in_the_way = async move {
+            if give_way.await.is_err() || asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         async move {
-            match timeout(CONNECTION_TIMEOUT, connection).await {
-                Ok(Ok(())) => {}
-                Ok(Err(cause)) => tracing::debug!(%peer, %cause, "a request for a certificate failed"),
-                Err(_) => tracing::debug!(%peer, "a request for a certificate took too long"),
+            tokio::select! {
+                biased;
+                served = timeout(CONNECTION_TIMEOUT, connection) => match served {
+                    Ok(Ok(())) => {}
+                    Ok(Err(cause)) => tracing::debug!(%peer, %cause, "a request for a certificate failed"),
+                    Err(_) => tracing::debug!(%peer, "a request for a certificate took too long"),
+                },
+                () = in_the_way => tracing::info!(%peer, "a silent connection gave way to another"),
             }
         }
     };
-    accept_all(&listener, CONNECTIONS_MAX, &mut JoinSet::new(), serving).await;
+    accept_giving_way(
+        &listener,
+        limits.connections_max,
+        limits.crowded_timeout,
+        &mut JoinSet::new(),
+        serving,
+    )
+    .await;
 }
 
 async fn connection(
     stream: TcpStream,
     tls: TlsAcceptor,
     desk: Desk,
+    asked: Arc<AtomicBool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     let stream = Lingering::new(stream, LingerLimits::default());
@@ -74,16 +117,19 @@ async fn connection(
     // TLS has checked that it is of the authority and in force.
     let peer = certificates.and_then(|chain| chain.first()).and_then(|leaf| Subject::of_certificate(leaf));
     let service = service_fn(|request| {
-        let (desk, peer) = (&desk, peer.as_ref());
-        async move { Ok::<_, Infallible>(desk.answer(request, peer).await) }
+        let (desk, peer, asked) = (&desk, peer.as_ref(), &asked);
+        async move { Ok::<_, Infallible>(desk.answer(request, peer, asked).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    // A connection that was answered leaves its place.
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(false);
     Ok(builder.serve_connection(TokioIo::new(stream), service).await?)
 }
 
 impl Desk {
-    async fn answer(&self, request: Request<Incoming>, peer: Option<&Subject>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, peer: Option<&Subject>, asked: &AtomicBool) -> Answer {
+        let is_read = request.body().is_end_stream();
+        asked.store(is_read, Ordering::Relaxed);
         if request.method() != Method::GET {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
         }
@@ -92,8 +138,8 @@ impl Desk {
             return self.find(node).await;
         }
         match path {
-            "/ca.crt" => der(self.authority.certificate().to_vec()),
-            "/edge.crt" => self.certify(request, peer).await,
+            "/ca.crt" => der(self.authority.get().certificate().to_vec()),
+            "/edge.crt" => self.certify(request, peer, asked).await,
             _ => text(StatusCode::NOT_FOUND, "404: Page Not Found"),
         }
     }
@@ -112,13 +158,22 @@ impl Desk {
         }
     }
 
-    async fn certify(&self, request: Request<Incoming>, peer: Option<&Subject>) -> Answer {
+    async fn certify(
+        &self,
+        request: Request<Incoming>,
+        peer: Option<&Subject>,
+        asked: &AtomicBool,
+    ) -> Answer {
         let (head, body) = request.into_parts();
-        let checked = self.admit(&head.headers, peer);
+        let authority = self.authority.get();
+        let checked = admit(&authority, &head.headers, peer);
         let outcome = match checked {
             Err(refusal) => Err(refusal),
             Ok(node) => match Limited::new(body, BODY_BYTES_MAX).collect().await {
-                Ok(csr) => self.sign(&csr.to_bytes(), &node).map(|der| (node, der)),
+                Ok(csr) => {
+                    asked.store(true, Ordering::Relaxed);
+                    sign(&authority, &csr.to_bytes(), &node, self.days).map(|der| (node, der))
+                }
                 Err(error) => Err(Refusal(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     format!("the body could not be read up to {BODY_BYTES_MAX} bytes: {error}"),
@@ -138,53 +193,57 @@ impl Desk {
             }
         }
     }
+}
 
-    /// Returns the node for which the caller may have a certificate: with a certificate only its
-    /// own, with a token the one that it names.
-    fn admit(&self, headers: &HeaderMap, peer: Option<&Subject>) -> Result<NodeName, Refusal> {
-        let bad = |text: String| Refusal(StatusCode::BAD_REQUEST, text);
-        let unauthorized = |text: String| Refusal(StatusCode::UNAUTHORIZED, text);
-        let value = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"));
-        let node = value("NodeName").ok_or_else(|| bad("the header NodeName is missing".to_owned()))?;
-        let node = NodeName::parse(node).map_err(|error| bad(format!("the header NodeName: {error}")))?;
-        if let Some(usages) = value("ExtKeyUsages") {
-            let usages: Option<Vec<i64>> = serde_json::from_str(usages).ok();
-            if usages.is_none_or(|usages| usages.iter().any(|usage| *usage != CLIENT_AUTH)) {
-                return Err(bad("the header ExtKeyUsages may only be [2], clientAuth".to_owned()));
-            }
-        }
-        match peer {
-            Some(peer) if peer.is_node(&node) => Ok(node),
-            Some(peer) => Err(unauthorized(format!(
-                "the client's certificate is of {:?}, not of the node {node}",
-                peer.names.join(", ")
-            ))),
-            None => {
-                let authorization = value(header::AUTHORIZATION.as_str()).unwrap_or_default();
-                if authorization.is_empty() {
-                    return Err(unauthorized("token validation failure, token is empty".to_owned()));
-                }
-                let token = authorization.split_once(' ').map(|(_, token)| token).unwrap_or_default();
-                token::verify(token, self.authority.key(), self.authority.now())
-                    .map_err(|error| unauthorized(format!("token validation failure: {error}")))?;
-                Ok(node)
-            }
+/// Returns the node for which the caller may have a certificate: with a certificate only its
+/// own, with a token the one that it names.
+fn admit(
+    authority: &EdgeAuthority,
+    headers: &HeaderMap,
+    peer: Option<&Subject>,
+) -> Result<NodeName, Refusal> {
+    let bad = |text: String| Refusal(StatusCode::BAD_REQUEST, text);
+    let unauthorized = |text: String| Refusal(StatusCode::UNAUTHORIZED, text);
+    let value = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"));
+    let node = value("NodeName").ok_or_else(|| bad("the header NodeName is missing".to_owned()))?;
+    let node = NodeName::parse(node).map_err(|error| bad(format!("the header NodeName: {error}")))?;
+    if let Some(usages) = value("ExtKeyUsages") {
+        let usages: Option<Vec<i64>> = serde_json::from_str(usages).ok();
+        if usages.is_none_or(|usages| usages.iter().any(|usage| *usage != CLIENT_AUTH)) {
+            return Err(bad("the header ExtKeyUsages may only be [2], clientAuth".to_owned()));
         }
     }
-
-    fn sign(&self, csr: &[u8], node: &NodeName) -> Result<Vec<u8>, Refusal> {
-        self.authority.sign(csr, node, self.days).map_err(|problem| {
-            let status = match &problem {
-                CsrProblem::NotOne => StatusCode::BAD_REQUEST,
-                CsrProblem::OtherSubject { .. } => StatusCode::UNAUTHORIZED,
-                CsrProblem::Issue(cause) => {
-                    tracing::error!(%node, %cause, "a certificate could not be made");
-                    StatusCode::INTERNAL_SERVER_ERROR
-                }
-            };
-            Refusal(status, problem.to_string())
-        })
+    match peer {
+        Some(peer) if peer.is_node(&node) => Ok(node),
+        Some(peer) => Err(unauthorized(format!(
+            "the client's certificate is of {:?}, not of the node {node}",
+            peer.names.join(", ")
+        ))),
+        None => {
+            let authorization = value(header::AUTHORIZATION.as_str()).unwrap_or_default();
+            if authorization.is_empty() {
+                return Err(unauthorized("token validation failure, token is empty".to_owned()));
+            }
+            let token = authorization.split_once(' ').map(|(_, token)| token).unwrap_or_default();
+            token::verify(token, authority.key(), authority.now())
+                .map_err(|error| unauthorized(format!("token validation failure: {error}")))?;
+            Ok(node)
+        }
     }
+}
+
+fn sign(authority: &EdgeAuthority, csr: &[u8], node: &NodeName, days: u32) -> Result<Vec<u8>, Refusal> {
+    authority.sign(csr, node, days).map_err(|problem| {
+        let status = match &problem {
+            CsrProblem::NotOne => StatusCode::BAD_REQUEST,
+            CsrProblem::OtherSubject { .. } => StatusCode::UNAUTHORIZED,
+            CsrProblem::Issue(cause) => {
+                tracing::error!(%node, %cause, "a certificate could not be made");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Refusal(status, problem.to_string())
+    })
 }
 
 fn der(bytes: Vec<u8>) -> Answer {

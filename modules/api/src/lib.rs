@@ -1,12 +1,35 @@
 //! KubeEdge's custom resources as Rust types.
 //!
-//! Upstream's operators and tools know these kinds; what is here follows their schemas exactly.
+//! Upstream's operators and tools know these kinds; what is here follows their schemas exactly, and the
+//! definitions are made from the types.
 
+pub mod apps;
+pub mod devices;
+pub mod kubernetes;
+pub mod operations;
+pub mod policy;
 pub mod reliablesyncs;
+pub mod rules;
 
-/// Returns the custom resource definitions of all kinds here, as YAML.
-pub fn definitions() -> impl Iterator<Item = &'static str> {
-    reliablesyncs::DEFINITIONS.into_iter()
+mod definition;
+mod schema;
+mod shape;
+
+use serde_json::Value;
+
+/// Returns the custom resource definitions of all kinds here.
+#[must_use]
+pub fn definitions() -> Vec<Value> {
+    let all = reliablesyncs::definitions().into_iter();
+    let all = all.chain(devices::definitions()).chain(rules::definitions()).chain(apps::definitions());
+    let all = all.chain(operations::definitions()).chain(policy::definitions());
+    all.map(|definition| definition.object()).collect()
+}
+
+/// Returns the definitions of the records of what nodes have acknowledged, and of nothing else.
+#[must_use]
+pub fn record_definitions() -> Vec<Value> {
+    reliablesyncs::definitions().iter().map(definition::Definition::object).collect()
 }
 
 /// The group, version, kind and plural of a custom resource.

@@ -3,9 +3,11 @@
 //! Upstream's cloud keeps one of these per node and object. There it is created with the version `0`
 //! before the first send and deleted once the node acknowledged the object's end.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ResourceKind;
+use crate::definition::{Definition, Part, Version};
 
 /// The record of a namespaced object. It lives in the object's namespace.
 pub const OBJECT_SYNC: ResourceKind = ResourceKind {
@@ -24,12 +26,24 @@ pub const CLUSTER_OBJECT_SYNC: ResourceKind = ResourceKind {
     ..OBJECT_SYNC
 };
 
-/// The custom resource definitions of both, as YAML.
-pub const DEFINITIONS: [&str; 2] =
-    [include_str!("../crds/objectsyncs.yaml"), include_str!("../crds/clusterobjectsyncs.yaml")];
+pub(crate) fn definitions() -> [Definition; 2] {
+    let version = || {
+        let version = Version::stored("v1alpha1").spec(Part::may::<ObjectSyncSpec>());
+        version.status(Part::may::<ObjectSyncStatus>()).with_status_subresource()
+    };
+    [
+        Definition::new(OBJECT_SYNC, "Which version of a namespaced object a node has acknowledged.")
+            .version(version()),
+        Definition::new(
+            CLUSTER_OBJECT_SYNC,
+            "Which version of a cluster-scoped object a node has acknowledged.",
+        )
+        .version(version()),
+    ]
+}
 
 /// Which object a record is of.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ObjectSyncSpec {
     /// The object's `apiVersion`.
@@ -44,7 +58,7 @@ pub struct ObjectSyncSpec {
 }
 
 /// What the node has of the object.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ObjectSyncStatus {
     /// The version that the node acknowledged. Empty while the record is being made.

@@ -5,6 +5,7 @@ pub(crate) mod bootstrap;
 mod collect;
 mod definitions;
 mod events;
+mod kinds;
 mod namespaces;
 mod pods;
 

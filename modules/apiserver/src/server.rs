@@ -55,6 +55,8 @@ pub struct Options {
     pub logs: Arc<dyn NodeLogs>,
     /// Gives pods a volume with the token of their service account, as a real server does.
     pub pod_tokens: bool,
+    /// The custom resources that the server comes with.
+    pub definitions: fn() -> Vec<serde_json::Value>,
 }
 
 impl Options {
@@ -73,6 +75,7 @@ impl Options {
             watches_max: 4096,
             logs: Arc::new(NoNodeLogs),
             pod_tokens: true,
+            definitions: api::definitions,
         }
     }
 }

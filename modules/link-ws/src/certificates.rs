@@ -39,6 +39,12 @@ impl LinkCertificates {
         })
     }
 
+    /// Tells whether these are the same as others.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.authorities == other.authorities && self.chain == other.chain && self.key == other.key
+    }
+
     /// Returns the authorities as TLS takes them.
     ///
     /// # Errors

@@ -37,8 +37,8 @@ pub(crate) async fn definitions(client: &kube::Client, random: [u8; 16]) {
                 were_missing = true;
                 tracing::error!(
                     "what nodes have acknowledged is not recorded: the cluster has no custom resource definitions \
-                     objectsyncs and clusterobjectsyncs of reliablesyncs.kubeedge.io; apply KubeEdge's, or set \
-                     modules.syncController.enable to false"
+                     objectsyncs and clusterobjectsyncs of reliablesyncs.kubeedge.io; apply what `cloudcore --crds` \
+                     prints, or set modules.syncController.enable to false"
                 );
             }
             Ok(false) => {}

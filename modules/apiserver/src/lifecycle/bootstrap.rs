@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::kinds;
 use crate::auth::bootstrap::{cluster_role_bindings, cluster_roles};
 use crate::server::ApiServer;
 use crate::server::call::Call;
@@ -17,6 +18,7 @@ const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kub
 /// Writes what is missing of it.
 pub(crate) async fn run(server: &ApiServer) -> Result<(), ApiError> {
     let call = Call::internal(server);
+    let definitions = (server.0.options.definitions)();
     let decide = |transaction: &mut Transaction<'_>| {
         for name in NAMESPACES {
             ensure(
@@ -33,14 +35,8 @@ pub(crate) async fn run(server: &ApiServer) -> Result<(), ApiError> {
         for object in cluster_roles().into_iter().chain(cluster_role_bindings()).chain(priority_classes()) {
             ensure(&call, transaction, "", object)?;
         }
-        for definition in api::definitions() {
-            let definition = serde_saphyr::from_str(definition);
-            ensure(
-                &call,
-                transaction,
-                "",
-                definition.map_err(|error| ApiError::internal(error.to_string()))?,
-            )?;
+        for definition in &definitions {
+            kinds::ensure(&call, transaction, definition)?;
         }
         front(&call, transaction)
     };

@@ -145,3 +145,116 @@ async fn the_kinds_of_kubeedge_are_there_from_the_beginning() {
     let definition = cluster.get(&format!("{CRDS}/objectsyncs.reliablesyncs.kubeedge.io")).await;
     assert_eq!(definition["spec"]["scope"], "Namespaced");
 }
+
+#[tokio::test]
+async fn every_kind_of_kubeedge_takes_an_object() {
+    let cluster = Cluster::new().await;
+    let objects = [
+        (
+            "devices.kubeedge.io/v1beta1",
+            "devicemodels",
+            "DeviceModel",
+            json!({"protocol": "modbus", "properties":
+            [{"name": "t", "type": "INT", "accessMode": "ReadOnly", "minimum": "1"}]}),
+        ),
+        (
+            "devices.kubeedge.io/v1beta1",
+            "devices",
+            "Device",
+            json!({"nodeName": "edge-1",
+            "deviceModelRef": {"name": "m"}, "protocol": {"protocolName": "modbus", "configData": {"slaveID": 1}}}),
+        ),
+        ("devices.kubeedge.io/v1beta1", "devicestatuses", "DeviceStatus", json!({})),
+        (
+            "devices.kubeedge.io/v1alpha2",
+            "devicemodels",
+            "DeviceModel",
+            json!({"properties":
+            [{"name": "t", "type": {"int": {"accessMode": "ReadWrite", "maximum": 100}}}]}),
+        ),
+        ("rules.kubeedge.io/v1", "ruleendpoints", "RuleEndpoint", json!({"ruleEndpointType": "rest"})),
+        (
+            "rules.kubeedge.io/v1",
+            "rules",
+            "Rule",
+            json!({"source": "a", "sourceResource": {"path": "/a"},
+            "target": "b", "targetResource": {"topic": "t"}}),
+        ),
+        ("apps.kubeedge.io/v1alpha1", "nodegroups", "NodeGroup", json!({"nodes": ["edge-1"]})),
+        (
+            "apps.kubeedge.io/v1alpha1",
+            "edgeapplications",
+            "EdgeApplication",
+            json!({"workloadScope":
+            {"targetNodeGroups": [{"name": "g", "overriders": {"replicas": 2, "resourcesOverriders":
+                [{"containerName": "c", "value": {"limits": {"cpu": 1, "memory": "64Mi"}}}]}}]},
+            "workloadTemplate": {"manifests": [{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}]}}),
+        ),
+        (
+            "operations.kubeedge.io/v1alpha2",
+            "nodeupgradejobs",
+            "NodeUpgradeJob",
+            json!({"version": "v1.22.0"}),
+        ),
+        (
+            "operations.kubeedge.io/v1alpha2",
+            "imageprepulljobs",
+            "ImagePrePullJob",
+            json!({"imagePrePullTemplate": {"images": ["nginx"]}}),
+        ),
+        (
+            "operations.kubeedge.io/v1alpha2",
+            "configupdatejobs",
+            "ConfigUpdateJob",
+            json!({"updateFields": {"modules.edgeHub.heartbeat": "10"}}),
+        ),
+        (
+            "policy.kubeedge.io/v1alpha1",
+            "serviceaccountaccesses",
+            "ServiceAccountAccess",
+            json!({"serviceAccount":
+            {"metadata": {"name": "a", "namespace": "default"}}, "accessRoleBinding": [{"rules": [{"verbs": ["get"]}]}]}),
+        ),
+    ];
+    for (number, (api_version, plural, kind, spec)) in objects.into_iter().enumerate() {
+        let is_namespaced =
+            ["devices", "rules", "edgeapp", "policy"].iter().any(|it| api_version.starts_with(it))
+                || plural == "edgeapplications";
+        let place = if is_namespaced { "namespaces/default/" } else { "" };
+        let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": format!("o{number}")},
+                            "spec": spec});
+        let made = cluster.create(&format!("/apis/{api_version}/{place}{plural}"), object).await;
+        assert_eq!(made["spec"], spec, "{kind}: nothing is lost");
+    }
+    let wrong = json!({"apiVersion": "devices.kubeedge.io/v1beta1", "kind": "DeviceModel", "metadata": {"name": "x"},
+        "spec": {"properties": [{"name": "t", "type": "COMPLEX"}]}});
+    let path = "/apis/devices.kubeedge.io/v1beta1/namespaces/default/devicemodels";
+    let (code, status) = cluster.send("POST", path, wrong).await;
+    assert_eq!(code, 422, "{status}");
+    assert!(status["message"].as_str().is_some_and(|it| it.contains("spec.properties[0].type")), "{status}");
+}
+
+#[tokio::test]
+async fn a_definition_of_an_earlier_version_is_replaced_and_one_that_somebody_changed_is_not() {
+    const WRITTEN: &str = "beehive.kubeedge.io/definition";
+    let cluster = Cluster::new().await;
+    let path = |plural: &str| format!("{CRDS}/{plural}.devices.kubeedge.io");
+    let short = json!({"spec": {"names": {"shortNames": ["old"]}}});
+    for plural in ["devices", "devicemodels"] {
+        let (code, old) = cluster.patch(&path(plural), "merge", short.clone()).await;
+        assert_eq!((code, &old["metadata"]["generation"]), (200, &json!(2)));
+    }
+    // An earlier server would have written the first of them so.
+    let mark = json!({"metadata": {"annotations": {WRITTEN: "0123456789abcdef/2"}}});
+    assert_eq!(cluster.patch(&path("devices"), "merge", mark).await.0, 200);
+    let mark = json!({"metadata": {"annotations": {WRITTEN: "0123456789abcdef/1"}}});
+    assert_eq!(cluster.patch(&path("devicemodels"), "merge", mark).await.0, 200);
+    let cluster = cluster.crash().await;
+    let replaced = cluster.get(&path("devices")).await;
+    assert!(replaced["spec"]["names"]["shortNames"].is_null(), "{replaced}");
+    assert_eq!(replaced["metadata"]["generation"], 3);
+    let kept = cluster.get(&path("devicemodels")).await;
+    assert_eq!(kept["spec"]["names"]["shortNames"], json!(["old"]));
+    let cluster = cluster.crash().await;
+    assert_eq!(cluster.get(&path("devices")).await, replaced, "once");
+}

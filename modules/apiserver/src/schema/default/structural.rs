@@ -1,18 +1,20 @@
-//! The defaults of custom resources' schemas.
+//! The defaults of custom resources' schemas, and nulls where a schema has no place for them.
 
 use serde_json::Value;
 
-/// Fills in the defaults that a schema gives.
+/// Fills in the defaults that a schema gives. A null in a field that may not be null means absence: Go's
+/// clients write it for what they leave empty.
 pub(super) fn fill(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(fields) => {
             let properties = schema.get("properties").and_then(Value::as_object);
             for (name, property) in properties.into_iter().flatten() {
                 if let Some(default) = property.get("default") {
-                    let nullable = property.get("nullable").and_then(Value::as_bool) == Some(true);
                     match fields.get(name) {
                         None => drop(fields.insert(name.clone(), default.clone())),
-                        Some(Value::Null) if !nullable => drop(fields.insert(name.clone(), default.clone())),
+                        Some(Value::Null) if !is_nullable(property) => {
+                            drop(fields.insert(name.clone(), default.clone()));
+                        }
                         Some(_) => {}
                     }
                 }
@@ -20,7 +22,12 @@ pub(super) fn fill(schema: &Value, value: &mut Value) {
                     fill(property, value);
                 }
             }
-            if let Some(rest) = schema.get("additionalProperties").filter(|rest| rest.is_object()) {
+            let rest = schema.get("additionalProperties").filter(|rest| rest.is_object());
+            fields.retain(|name, value| {
+                let known = properties.and_then(|properties| properties.get(name)).or(rest);
+                !value.is_null() || known.is_none_or(is_nullable)
+            });
+            if let Some(rest) = rest {
                 for (name, value) in fields.iter_mut() {
                     if properties.is_none_or(|properties| !properties.contains_key(name)) {
                         fill(rest, value);
@@ -35,6 +42,10 @@ pub(super) fn fill(schema: &Value, value: &mut Value) {
         }
         _ => {}
     }
+}
+
+fn is_nullable(schema: &Value) -> bool {
+    schema.get("nullable").and_then(Value::as_bool) == Some(true)
 }
 
 #[cfg(test)]
@@ -58,5 +69,20 @@ mod tests {
         let mut object = json!({"spec": {"size": null, "note": null}});
         fill(&schema, &mut object);
         assert_eq!(object["spec"], json!({"size": 3, "note": null}));
+    }
+    #[test]
+    fn a_null_means_absence_where_the_schema_has_no_null() {
+        let schema = json!({"properties": {
+            "status": {"properties": {"extensions": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                                      "note": {"type": "string", "nullable": true}}},
+            "list": {"items": {"type": "string"}},
+            "map": {"additionalProperties": {"type": "string"}}}});
+        let mut object = json!({"status": {"extensions": null, "note": null, "unknown": null},
+                                "list": [null], "map": {"a": null, "b": "c"}});
+        fill(&schema, &mut object);
+        assert_eq!(
+            object,
+            json!({"status": {"note": null, "unknown": null}, "list": [null], "map": {"b": "c"}})
+        );
     }
 }
