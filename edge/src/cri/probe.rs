@@ -5,6 +5,7 @@ use std::time::Duration;
 use edged::ports::{RuntimeCondition, RuntimeError, RuntimeStatus, RuntimeVersion};
 use tonic::transport::Channel;
 
+use super::cgroup::{self, CgroupDriver};
 use super::connection::Connection;
 use super::proto;
 use super::proto::runtime_service_client::RuntimeServiceClient;
@@ -41,6 +42,16 @@ pub async fn probe(endpoint: &SocketEndpoint) -> Result<Probed, RuntimeError> {
     let version = version(&runtime, PROBE_DEADLINE).await?;
     let status = status(&runtime, PROBE_DEADLINE).await?;
     Ok(Probed { endpoint: endpoint.clone(), version, status })
+}
+
+/// Asks the runtime at `endpoint` who makes its cgroups.
+///
+/// # Errors
+///
+/// Says why there is no answer, and what can be done about it.
+pub async fn probe_cgroup_driver(endpoint: &SocketEndpoint) -> Result<CgroupDriver, RuntimeError> {
+    let runtime = Connection::open(endpoint.clone(), RuntimeServiceClient::new);
+    cgroup::ask_driver(&runtime, PROBE_DEADLINE).await
 }
 
 /// Probes each of `endpoints` and returns the first runtime that answers.
