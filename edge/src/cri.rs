@@ -30,7 +30,7 @@ use edged::ports::{
 
 pub use cgroup::CgroupDriver;
 pub use endpoint::{EndpointError, SocketEndpoint};
-pub use probe::{DEFAULT_ENDPOINTS, Probed, probe, probe_cgroup_driver, probe_first};
+pub use probe::{DEFAULT_ENDPOINTS, Probed, probe, probe_cgroup_driver, probe_first, probe_sandbox_image};
 
 use connection::Connection;
 use leftover::Leftovers;

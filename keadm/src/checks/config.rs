@@ -1,6 +1,7 @@
 //! Whether a process would start with its configuration.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use beehive::Catalog;
@@ -23,6 +24,9 @@ pub(crate) fn look(
         Ok(text) => text,
         Err(error) => {
             let todo = match process {
+                _ if error.kind() == ErrorKind::PermissionDenied => {
+                    "run keadm doctor as root: sudo keadm doctor"
+                }
                 Process::EdgeCore => {
                     "join a cluster: keadm join; or name the file: keadm doctor edge --config FILE"
                 }

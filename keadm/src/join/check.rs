@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use edgecore::certificate::CertificateFacts;
 use edgecore::enrol::{Registration, Survey};
 use node_config::Process;
 
@@ -87,6 +88,15 @@ fn free(plan: &Plan, flags: &Join, world: &dyn World) -> Vec<Finding> {
                  to join as another node: keadm reset edge",
                 Process::EdgeCore.name()
             ),
+        ));
+    }
+    if let (true, Ok(facts)) = (flags.rejoin, CertificateFacts::of_file(certificate))
+        && facts.name != format!("system:node:{}", plan.node)
+    {
+        findings.push(Finding::failed(
+            CHECK,
+            format!("this machine is another node: {} is of {:?}", certificate.display(), facts.name),
+            "join again under that name, or undo that join first: keadm reset edge",
         ));
     }
     if findings.is_empty() {

@@ -149,6 +149,10 @@ async fn a_node_joins_and_its_files_start_edgecore() {
     let again =
         run(cloud.flags(&token, root, &more), &machine(), &NoServices).await.expect_err("it has joined");
     assert!(again.to_string().contains("this machine has joined already"), "{again}");
+    let other = [&more[..], &["--rejoin", "--edgenode-name", "edge-2"]].concat();
+    let error =
+        run(cloud.flags(&token, root, &other), &machine(), &NoServices).await.expect_err("it is edge-1");
+    assert!(error.to_string().contains(r#"is of "system:node:edge-1""#), "{error}");
     cloud.register("edge-1").await;
     let rejoin = [&more[..], &["--rejoin"]].concat();
     run(cloud.flags(&token, root, &rejoin), &machine(), &NoServices).await.expect("it is the same machine");

@@ -71,6 +71,7 @@ pub(crate) async fn removal(process: Process, root: &Root, world: &dyn World) ->
             "/etc/kubeedge/config",
             "/etc/kubeedge/ca",
             "/etc/kubeedge/certs",
+            "/etc/kubeedge/edge",
             "/etc/kubeedge",
             "/var/lib/kubeedge",
         ]
@@ -84,7 +85,10 @@ pub(crate) async fn removal(process: Process, root: &Root, world: &dyn World) ->
                 config.display()
             ))
         }
-        (Some(loaded), Process::EdgeCore) => of_edge(&mut removal, &loaded, world),
+        (Some(loaded), Process::EdgeCore) => {
+            of_edge(&mut removal, &loaded, world);
+            spare_cloud(&mut removal, root, world).await;
+        }
         (Some(loaded), Process::CloudCore) => of_cloud(&mut removal, &loaded),
     }
     Some(removal)
@@ -118,6 +122,17 @@ fn of_edge(removal: &mut Removal, loaded: &Loaded, world: &dyn World) {
         endpoint: (edged.runtime != "hollow").then(|| kubelet.container_runtime_endpoint.clone()),
     });
     removal.warning = Some("all pods of this node end".to_owned());
+}
+
+/// Leaves files alone that a cloud on the same machine uses: both have the same names by default.
+async fn spare_cloud(removal: &mut Removal, root: &Root, world: &dyn World) {
+    let Some(loaded) = load(Process::CloudCore, &root.config(Process::CloudCore), world).await else {
+        return;
+    };
+    if let Ok(hub) = loaded.module::<CloudHubConfig>(&loaded.node_sections(), "cloudHub") {
+        let theirs = [hub.tls_ca_file, hub.tls_cert_file, hub.tls_private_key_file];
+        removal.files.retain(|path| !theirs.contains(path));
+    }
 }
 
 fn of_cloud(removal: &mut Removal, loaded: &Loaded) {

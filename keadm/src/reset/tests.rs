@@ -93,6 +93,19 @@ async fn an_edge_is_removed_and_a_cloud_beside_it_stays() {
 }
 
 #[tokio::test]
+async fn files_that_a_cloud_on_the_same_machine_uses_stay() {
+    let home = tempfile::tempdir().expect("a directory");
+    let root = home.path();
+    installed(root);
+    let cloud = root.join("etc/kubeedge/config/cloudcore.yaml");
+    let mut text = fs::read_to_string(&cloud).expect("readable");
+    text.push_str(&format!("modules: {{cloudHub: {{tlsCAFile: {}/edge/ca.crt}}}}\n", root.display()));
+    fs::write(&cloud, text).expect("written");
+    reset(root, "edge", &["--force"], "").await.expect("the rest is removed");
+    assert!(root.join("edge/ca.crt").exists() && !root.join("edge/e.key").exists());
+}
+
+#[tokio::test]
 async fn where_kubelet_runs_its_directory_stays() {
     let home = tempfile::tempdir().expect("a directory");
     installed(home.path());
