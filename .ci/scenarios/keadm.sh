@@ -55,11 +55,13 @@ scenario_keadm() {
     token=$("$BIN/keadm" gettoken --kube-config "$KUBECONFIG") || return 1
     "$BIN/keadm" doctor cloud --root "$KEADM/cloud" || return 1
 
-    for out in "-t x" "-t 0${token:1}" "-t $token --set modules.edgeHub.hartbeat=1" "-t $token -s 1" "-t $token --interfacename eth0"; do
+    for out in "-t x" "-t 0${token:1}" "-t $token --set modules.edgeHub.hartbeat=1" "-t $token --interfacename eth0"; do
         # shellcheck disable=SC2086
         keadm_join $out >"$WORK/join.out" && fail "joined with $out" && return 1
         say "refused: $(tail -1 "$WORK/join.out" | cut -c-160)"
     done
+    ENROL_PORT=1 keadm_join -t "$token" >"$WORK/join.out" && fail "joined at another port" && return 1
+    grep -q 'let the firewalls pass TCP' "$WORK/join.out" || fail "the port is not named: $(tail -1 "$WORK/join.out")" || return 1
     [[ -z $(ls -A "$KEADM/edge") ]] || fail "a refused join left $(ls -A "$KEADM/edge")" || return 1
     faketime -f +2d "$BIN/keadm" join --root "$KEADM/edge" -e "127.0.0.1:$LINK_PORT" -s "$ENROL_PORT" -i edge-k \
         -t "$token" --set modules.edged.runtime=hollow >"$WORK/join.out" 2>&1 && fail "joined with a wrong clock" && return 1
