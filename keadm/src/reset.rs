@@ -177,10 +177,9 @@ async fn undo(
     services: &dyn Services,
 ) -> Result<(), ResetError> {
     let process = removal.process;
-    if how.root.is_machine() && services.is_there() {
-        if let Err(error) = services.stop(process).await {
-            warn(&format!("{}", node_config::Causes(&error)));
-        }
+    let has_services = how.root.is_machine() && services.is_there();
+    if has_services && let Err(error) = services.stop(process).await {
+        warn(&node_config::Causes(&error).to_string());
     }
     if how.root.is_machine()
         && let Some(found) = world.processes().into_iter().find(|seen| seen.name == process.name())
@@ -192,10 +191,8 @@ async fn undo(
         edge::unmount(&node.root_directory)?;
     }
     removal.remove()?;
-    if how.root.is_machine() && services.is_there() {
-        if let Err(error) = services.reload().await {
-            warn(&format!("{}", node_config::Causes(&error)));
-        }
+    if has_services && let Err(error) = services.reload().await {
+        warn(&node_config::Causes(&error).to_string());
     }
     say(&format!("{} is gone from this machine", process.name()));
     Ok(())

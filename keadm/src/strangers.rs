@@ -37,7 +37,7 @@ pub(crate) fn instead(words: &[String]) -> String {
     if let Some((_, todo)) = STRANGERS.iter().find(|(stranger, _)| stranger == name) {
         return format!("keadm {name} is a command of KubeEdge's keadm only: {todo}");
     }
-    match nearest(name, KNOWN.into_iter()) {
+    match nearest(name, KNOWN) {
         Some(near) => format!("there is no command {name:?}; did you mean keadm {near}?"),
         None => format!("there is no command {name:?}; keadm --help lists them"),
     }

@@ -53,13 +53,22 @@ fn text(output: Output) -> Option<String> {
         minor: env!("CARGO_PKG_VERSION_MINOR"),
         git_version: concat!("v", env!("CARGO_PKG_VERSION")),
         compiler: "rustc",
-        platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        platform: format!("{}/{}", std::env::consts::OS, architecture()),
     };
     match output {
         Output::Text => Some(format!("keadm {}", env!("CARGO_PKG_VERSION"))),
         Output::Short => Some(facts.git_version.to_owned()),
         Output::Json => serde_json::to_string_pretty(&facts).ok(),
         Output::Yaml => serde_json::to_value(&facts).ok().and_then(|facts| node_config::to_yaml(&facts).ok()),
+    }
+}
+
+/// Returns the machine's architecture as Go names it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
     }
 }
 

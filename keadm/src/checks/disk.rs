@@ -22,7 +22,7 @@ pub(crate) fn look(world: &dyn World, path: &Path) -> Finding {
             return Finding::failed(CHECK, seen, "mount the file system, or choose another directory");
         }
     };
-    let of_hundred = |part: u64, all: u64| if all == 0 { 100 } else { part.saturating_mul(100) / all };
+    let of_hundred = |part: u64, all: u64| part.saturating_mul(100).checked_div(all).unwrap_or(100);
     let bytes = of_hundred(space.bytes_available, space.bytes);
     let inodes = of_hundred(space.inodes_available, space.inodes);
     let seen = format!(

@@ -62,7 +62,8 @@ async fn a_cloud_is_set_up_and_a_second_init_is_refused() {
 
 #[tokio::test]
 async fn what_is_wrong_is_said_and_leaves_nothing() {
-    let cases: [(&[&str], fn(&mut Played), &str); 7] = [
+    type Spoil = fn(&mut Played);
+    let cases: [(&[&str], Spoil, &str); 7] = [
         (&["--advertise-address=cloud.example.com"], |_| {}, "a host name goes into --domain-name"),
         (&["--set=iptablesManager.mode=external"], |_| {}, "is a value of KubeEdge's Helm chart"),
         (&["--set=cloudCore.hostNetWork=true"], |_| {}, "is a value of KubeEdge's Helm chart"),

@@ -41,7 +41,7 @@ impl Driver {
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   keadm join --cloudcore-ipport=203.0.113.7:10000 --edgenode-name=edge-1 --token=\"$TOKEN\"
-  keadm join -e cloud.example.com:10000 -i edge-1 -t \"$TOKEN\" -l zone=a,spot=true --set modules.edged.maxPods=20
+  keadm join -e cloud.example.com:10000 -i edge-1 -t \"$TOKEN\" -l zone=a,spot=true --set modules.edgeHub.heartbeat=20
   keadm join -e 203.0.113.7:10000 -t \"$TOKEN\" --dry-run      checks everything and writes nothing
 
 The token is what `keadm gettoken` prints on the cloud's side. It is used once, to get the node's

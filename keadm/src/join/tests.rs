@@ -225,7 +225,8 @@ async fn a_machine_or_a_cloud_that_is_not_ready_is_told_before_anything_is_writt
     let token = cloud.token().await;
     cloud.register("edge-1").await;
     let links = cloud.links.local_addr().expect("an address").to_string();
-    let cases: [(&str, fn(&mut Played, &str)); 6] = [
+    type Spoil = fn(&mut Played, &str);
+    let cases: [(&str, Spoil); 6] = [
         ("name: the cluster has a node edge-1 already", |_, _| {}),
         ("clock: this machine says", |machine, _| machine.now += Duration::from_secs(86_400)),
         ("program: edgecore is neither in", |machine, _| machine.programs = false),
