@@ -8,10 +8,13 @@
 //!   and its own check of the values is part of the same report.
 
 mod args;
+mod assignment;
 mod check;
+mod document;
 mod entropy;
 mod environment;
 mod keys;
+mod known;
 mod layers;
 mod load;
 mod logging;
@@ -25,9 +28,11 @@ mod start;
 mod yaml;
 
 pub use args::ProcessArgs;
+pub use document::{Document, to_yaml};
 pub use entropy::{random_bytes, random_seed};
 pub use environment::{PREFIX, environment};
 pub use keys::ModuleKeys;
+pub use known::{Acts, KnownKey, known_keys};
 pub use load::{Loaded, load, read_file};
 pub use logging::start_logging;
 pub use notice::Notices;
@@ -68,7 +73,7 @@ impl Process {
 
     /// Returns the file that is read if no other is named.
     #[must_use]
-    pub fn default_file(self) -> &'static str {
+    pub const fn default_file(self) -> &'static str {
         match self {
             Self::CloudCore => "/etc/kubeedge/config/cloudcore.yaml",
             Self::EdgeCore => "/etc/kubeedge/config/edgecore.yaml",

@@ -17,6 +17,11 @@ pub enum Origin {
         /// The variable.
         name: String,
     },
+    /// On a command line.
+    Flag {
+        /// The flag.
+        name: String,
+    },
 }
 
 impl fmt::Display for Origin {
@@ -25,6 +30,7 @@ impl fmt::Display for Origin {
             Self::File { name, line: Some(line) } => write!(f, "{name}:{line}"),
             Self::File { name, line: None } => f.write_str(name),
             Self::Environment { name } => write!(f, "environment variable {name}"),
+            Self::Flag { name } => f.write_str(name),
         }
     }
 }

@@ -28,10 +28,10 @@ use edged::ports::{
     RuntimeStatus, RuntimeVersion, Sandbox, SandboxId, SandboxSpec,
 };
 
+pub use cgroup::CgroupDriver;
 pub use endpoint::{EndpointError, SocketEndpoint};
-pub use probe::{DEFAULT_ENDPOINTS, Probed, probe, probe_first};
+pub use probe::{DEFAULT_ENDPOINTS, Probed, probe, probe_cgroup_driver, probe_first, probe_sandbox_image};
 
-use cgroup::CgroupDriver;
 use connection::Connection;
 use leftover::Leftovers;
 use listing::Known;

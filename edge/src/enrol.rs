@@ -6,6 +6,7 @@
 
 mod files;
 mod request;
+mod survey;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,6 +26,7 @@ use crate::tls::believing_anyone;
 
 pub use self::files::WriteError;
 pub use self::request::RequestError;
+pub use self::survey::{Registration, Survey, survey};
 
 /// The pause after a request failed, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

@@ -19,6 +19,8 @@ use edged::ports::{
 };
 use protocol::edge::{LogError, LogStream};
 
+pub use mounts::unmount_below;
+
 use layout::Layout;
 
 /// Files below a data directory and a log directory.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -38,6 +38,8 @@ pub(crate) enum Wanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    /// The time by the server's clock, as it wrote it.
+    pub(crate) date: Option<String>,
     /// Empty where it was not wanted.
     pub(crate) body: Bytes,
 }
@@ -89,6 +91,8 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     let answer = async {
         let answer = sender.send_request(request).await.map_err(ExchangeError::Http)?;
         let status = answer.status();
+        let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.map(str::to_owned);
         let body = match wanted {
             Wanted::Status => Bytes::new(),
             Wanted::Body { bytes_max } => {
@@ -96,7 +100,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
                 body.map_err(ExchangeError::Body)?.to_bytes()
             }
         };
-        Ok(Answer { status, body })
+        Ok(Answer { status, date, body })
     };
     let mut answer = std::pin::pin!(answer);
     tokio::select! {
@@ -150,7 +154,7 @@ mod tests {
     async fn a_status_does_not_wait_for_the_body() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
         let read = ask(answer, Wanted::Status, PATIENCE).await.expect("an answer");
-        assert_eq!(read, Answer { status: StatusCode::OK, body: Bytes::new() });
+        assert_eq!(read, Answer { status: StatusCode::OK, date: None, body: Bytes::new() });
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The edge process: its catalog of modules and their adapters.
 
+pub mod certificate;
 pub mod cri;
 pub mod enrol;
 pub mod files;

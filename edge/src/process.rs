@@ -82,6 +82,7 @@ async fn prepare(
     loaded: &Loaded,
     config: &EdgedConfig,
 ) -> Result<(EdgePorts, String), Box<dyn std::error::Error>> {
+    mention_database(&loaded.settings.store);
     let store = open_store(&loaded.settings.store)?;
     let edged = edged_ports(config).await?;
     let name = match config.hostname_override.as_str() {
@@ -90,6 +91,19 @@ async fn prepare(
     };
     let hub = edgehub::Ports { dialer: Arc::new(WsDialer), store: store.clone() };
     Ok((EdgePorts { store, hub, edged }, name))
+}
+
+/// Says that KubeEdge's edgecore kept something that was not taken over. Its database is the file beside
+/// which the store is made.
+fn mention_database(store: &Path) {
+    let database = store.with_extension("");
+    if database.is_file() && !store.exists() {
+        tracing::warn!(
+            database = %database.display(),
+            "what KubeEdge's edgecore kept is not taken over, the cloud tells it again; \
+             `keadm migrate` does, before edgecore runs for the first time"
+        );
+    }
 }
 
 /// Opens a node's store, or a new one in place of one that is damaged: a node without its past is

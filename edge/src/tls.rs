@@ -1,6 +1,6 @@
 //! How the edge speaks TLS to servers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,10 +17,26 @@ pub(crate) fn believing(authorities: RootCertStore) -> ConfigBuilder<ClientConfi
 
 /// Makes a client that believes every server and shows nothing of itself.
 pub(crate) fn believing_anyone() -> ClientConfig {
+    noting(Noted::default())
+}
+
+/// The certificate of the server to which a client last spoke. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Noted(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Noted {
+    /// Takes the certificate, in DER.
+    pub(crate) fn take(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Makes the same, which notes the certificates that servers show.
+pub(crate) fn noting(noted: Noted) -> ClientConfig {
     let provider = provider();
     begin(Arc::clone(&provider))
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_custom_certificate_verifier(Arc::new(Anyone { provider, noted }))
         .with_no_client_auth()
 }
 
@@ -36,17 +52,21 @@ fn begin(provider: Arc<CryptoProvider>) -> ConfigBuilder<ClientConfig, WantsVeri
 
 /// Believes every certificate.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct Anyone {
+    provider: Arc<CryptoProvider>,
+    noted: Noted,
+}
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.noted.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaf.to_vec());
         Ok(ServerCertVerified::assertion())
     }
 
@@ -56,7 +76,7 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -65,10 +85,10 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

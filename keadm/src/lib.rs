@@ -1,17 +1,52 @@
-//! The operator's tool of Beehive: `keadm up` runs a whole cluster in one process.
+//! The operator's tool of Beehive: `keadm up` runs a whole cluster in one process; `init`, `join`,
+//! `reset` and `doctor` look after machines that run cloudcore and edgecore as services.
 
+mod checks;
+mod config_update;
+mod doctor;
 mod edge;
+mod finding;
+mod images;
+mod init;
+mod join;
+mod kubernetes;
 mod logs;
+mod migrate;
+#[cfg(test)]
+mod play;
+mod reset;
+mod root;
 mod say;
+mod script;
+mod services;
+mod strangers;
 mod token;
+mod unused;
 mod up;
+mod version;
+mod world;
+mod written;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand, ValueEnum};
 use node_config::{Ending, LogLevel, report};
+
+use crate::config_update::ConfigUpdate;
+use crate::doctor::Doctor;
+use crate::images::Images;
+use crate::init::Init;
+use crate::join::Join;
+use crate::migrate::Migrate;
+use crate::reset::Reset;
+use crate::say::warn;
+use crate::services::Systemd;
+use crate::token::GetToken;
+use crate::version::Version;
+use crate::world::ThisMachine;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +57,7 @@ Examples:
 
 /// The operator's tool of Beehive.
 #[derive(Debug, Parser)]
-#[command(name = "keadm", version, after_help = EXAMPLES)]
+#[command(name = "keadm", version, after_help = EXAMPLES, infer_long_args = false)]
 struct Keadm {
     #[command(subcommand)]
     command: Command,
@@ -33,10 +68,46 @@ enum Command {
     /// Runs a cluster in this process: an API server, a scheduler, the cloud and its edge nodes.
     #[command(after_help = EXAMPLES)]
     Up(Up),
-    /// Prints the token with which edges join a cloud that runs as a process of its own.
+    /// Makes this machine the cloud of a cluster: cloudcore as a service.
+    #[command(after_help = init::EXAMPLES)]
+    Init(Box<Init>),
+    /// Makes this machine a node of a cluster: edgecore as a service.
+    #[command(after_help = join::EXAMPLES)]
+    Join(Box<Join>),
+    /// Prints the token with which edges join.
     Gettoken(GetToken),
+    /// Says what is wrong with this machine as a node or as a cloud, and what to do.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(Doctor),
+    /// Undoes init or join.
+    #[command(after_help = reset::EXAMPLES)]
+    Reset(Box<Reset>),
+    /// Takes over what KubeEdge's edgecore kept on this node.
+    #[command(after_help = migrate::EXAMPLES)]
+    Migrate(Migrate),
+    /// Changes keys of edgecore.yaml, and restarts edgecore.
+    ConfigUpdate(ConfigUpdate),
+    /// The container images that a node needs beside those of its pods.
+    Config(Config),
     /// Prints the version.
-    Version,
+    Version(Version),
+    #[command(external_subcommand)]
+    Stranger(Vec<String>),
+}
+
+#[derive(Debug, clap::Args)]
+struct Config {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Lists or fetches images.
+    Images {
+        #[command(subcommand)]
+        command: Images,
+    },
 }
 
 /// What runs pods on this machine.
@@ -96,14 +167,6 @@ struct Up {
     log_level: LogLevel,
 }
 
-/// The flags of `keadm gettoken`.
-#[derive(Debug, Clone, clap::Args)]
-struct GetToken {
-    /// The kubeconfig of the cluster that the cloud serves; its own one is in kubeAPIServer.directory.
-    #[arg(long, value_name = "FILE", default_value = "/var/lib/kubeedge/kube-api/kubeconfig")]
-    kubeconfig: PathBuf,
-}
-
 fn level(text: &str) -> Result<LogLevel, String> {
     LogLevel::parse(text).ok_or_else(|| "must be error, warn, info, debug or trace".to_owned())
 }
@@ -111,19 +174,66 @@ fn level(text: &str) -> Result<LogLevel, String> {
 /// Runs the tool.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Keadm::parse().command {
-        Command::Version => node_config::print(concat!("keadm ", env!("CARGO_PKG_VERSION"), "\n")),
+    let Keadm { command } = match Keadm::try_parse() {
+        Ok(keadm) => keadm,
+        Err(error) => return not_understood(&error),
+    };
+    let (world, services) = (ThisMachine, Systemd);
+    match command {
+        Command::Version(flags) => version::print(&flags).into(),
         Command::Gettoken(flags) => ended(beehive::block_on(token::print(flags))),
-        Command::Up(flags) => ended(beehive::block_on(up::run(flags))),
+        Command::Up(flags) => finished(beehive::block_on(up::run(flags))),
+        Command::Init(flags) => ended(beehive::block_on(init::run(*flags, &world, &services))),
+        Command::Join(flags) => ended(beehive::block_on(join::run(*flags, &world, &services))),
+        Command::Doctor(flags) => finished(beehive::block_on(doctor::run(flags, &world, &services))),
+        Command::Reset(flags) => {
+            let mut answers = std::io::BufReader::new(std::io::stdin());
+            ended(beehive::block_on(reset::run(*flags, &world, &services, &mut answers)))
+        }
+        Command::Migrate(flags) => ended(beehive::block_on(migrate::run(flags, &world))),
+        Command::ConfigUpdate(flags) => ended(beehive::block_on(config_update::run(flags, &services))),
+        Command::Config(Config { command: ConfigCommand::Images { command } }) => {
+            ended(beehive::block_on(images::run(command)))
+        }
+        Command::Stranger(words) => {
+            warn(&strangers::instead(&words));
+            Ending::Misconfigured.into()
+        }
     }
 }
 
-fn ended<E: std::error::Error + 'static>(outcome: Result<Ending, E>) -> ExitCode {
+/// Prints what is wrong with a command line, and what to write in place of a flag that is gone.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    if let Err(closed) = error.print() {
+        tracing::debug!(%closed, "nobody reads");
+    }
+    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+        && let Some(instead) = unused::removed(flag)
+    {
+        warn(&format!("\n{flag} was a flag of KubeEdge's keadm: {instead}"));
+    }
+    if error.use_stderr() { Ending::Misconfigured.into() } else { ExitCode::SUCCESS }
+}
+
+fn ended<E: std::error::Error + 'static, R: std::error::Error + 'static>(
+    outcome: Result<Result<Ending, E>, R>,
+) -> ExitCode {
+    match outcome {
+        Ok(Ok(ending)) => ending.into(),
+        Ok(Err(error)) => unprepared(&error),
+        Err(error) => unprepared(&error),
+    }
+}
+
+fn finished<E: std::error::Error + 'static>(outcome: Result<Ending, E>) -> ExitCode {
     match outcome {
         Ok(ending) => ending.into(),
-        Err(error) => {
-            report(&error);
-            Ending::Unprepared.into()
-        }
+        Err(error) => unprepared(&error),
     }
+}
+
+fn unprepared(error: &dyn std::error::Error) -> ExitCode {
+    report(error);
+    Ending::Unprepared.into()
 }

@@ -12,7 +12,7 @@ use super::proto::runtime_service_client::RuntimeServiceClient;
 
 /// Who makes a runtime's cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CgroupDriver {
+pub enum CgroupDriver {
     /// The runtime itself, by making directories.
     Cgroupfs,
     /// systemd, which wants slices.
@@ -20,6 +20,15 @@ pub(super) enum CgroupDriver {
 }
 
 impl CgroupDriver {
+    /// Returns its name in configurations.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cgroupfs => "cgroupfs",
+            Self::Systemd => "systemd",
+        }
+    }
+
     /// Writes a parent that is given as a path of cgroups, such as `/kubepods/burstable/pod1-2`, as
     /// this driver wants it, such as `kubepods-burstable-pod1_2.slice`.
     pub(super) fn parent(self, path: &str) -> String {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use edged::ports::{RuntimeCondition, RuntimeError, RuntimeStatus, RuntimeVersion};
 use tonic::transport::Channel;
 
+use super::cgroup::{self, CgroupDriver};
 use super::connection::Connection;
 use super::proto;
 use super::proto::runtime_service_client::RuntimeServiceClient;
@@ -41,6 +42,38 @@ pub async fn probe(endpoint: &SocketEndpoint) -> Result<Probed, RuntimeError> {
     let version = version(&runtime, PROBE_DEADLINE).await?;
     let status = status(&runtime, PROBE_DEADLINE).await?;
     Ok(Probed { endpoint: endpoint.clone(), version, status })
+}
+
+/// Asks the runtime at `endpoint` who makes its cgroups.
+///
+/// # Errors
+///
+/// Says why there is no answer, and what can be done about it.
+pub async fn probe_cgroup_driver(endpoint: &SocketEndpoint) -> Result<CgroupDriver, RuntimeError> {
+    let runtime = Connection::open(endpoint.clone(), RuntimeServiceClient::new);
+    cgroup::ask_driver(&runtime, PROBE_DEADLINE).await
+}
+
+/// Asks the runtime at `endpoint` of which image it makes sandboxes; none if it does not say, as
+/// containerd since 2.0.
+///
+/// # Errors
+///
+/// Says why there is no answer, and what can be done about it.
+pub async fn probe_sandbox_image(endpoint: &SocketEndpoint) -> Result<Option<String>, RuntimeError> {
+    let runtime = Connection::open(endpoint.clone(), RuntimeServiceClient::new);
+    let message = proto::StatusRequest { verbose: true };
+    let reply = runtime
+        .ask("status", PROBE_DEADLINE, message, async |mut client, request| client.status(request).await)
+        .await?;
+    Ok(reply.info.get("config").and_then(|config| sandbox_image_in(config)))
+}
+
+/// Reads the image from containerd's CRI configuration, as its status shows it.
+fn sandbox_image_in(config: &str) -> Option<String> {
+    let config: serde_json::Value = serde_json::from_str(config).ok()?;
+    let image = config.get("sandboxImage")?.as_str()?;
+    (!image.is_empty()).then(|| image.to_owned())
 }
 
 /// Probes each of `endpoints` and returns the first runtime that answers.
@@ -91,4 +124,21 @@ pub(super) async fn status(
             message: condition.message,
         });
     Ok(RuntimeStatus { conditions: conditions.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_of_sandboxes_is_found_in_containerds_configuration() {
+        let image = |config| sandbox_image_in(config);
+        assert_eq!(
+            image(r#"{"sandboxImage":"registry.k8s.io/pause:3.6"}"#).as_deref(),
+            Some("registry.k8s.io/pause:3.6")
+        );
+        for config in [r#"{"sandboxImage":""}"#, "{}", "[1]", "no JSON"] {
+            assert_eq!(image(config), None, "{config}");
+        }
+    }
 }

@@ -73,11 +73,23 @@ impl Server {
     /// Sends a request and returns the body of its answer.
     pub(crate) async fn get(
         &self,
-        mut tls: rustls::ClientConfig,
+        tls: rustls::ClientConfig,
         path: &str,
         headers: &[(&'static str, HeaderValue)],
         body: Vec<u8>,
     ) -> Result<Vec<u8>, RequestError> {
+        let Answer { status, body, .. } = self.ask(tls, path, headers, body).await?;
+        if status == StatusCode::OK { Ok(body.to_vec()) } else { Err(self.refused(status, &body)) }
+    }
+
+    /// Sends a request and returns its answer, whatever its status.
+    pub(crate) async fn ask(
+        &self,
+        mut tls: rustls::ClientConfig,
+        path: &str,
+        headers: &[(&'static str, HeaderValue)],
+        body: Vec<u8>,
+    ) -> Result<Answer, RequestError> {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut request = Request::get(path).header(header::HOST, &self.authority);
         for (name, value) in headers {
@@ -88,13 +100,21 @@ impl Server {
         let secured = Some((Arc::new(tls), self.name.clone()));
         let server = http1::Server { host: &self.host, port: self.port, tls: secured };
         let wanted = Wanted::Body { bytes_max: ANSWER_BYTES_MAX };
-        let Answer { status, body } =
-            exchange(&server, request, wanted, REQUEST_TIMEOUT).await.map_err(|error| self.failed(error))?;
-        if status == StatusCode::OK {
-            return Ok(body.to_vec());
+        exchange(&server, request, wanted, REQUEST_TIMEOUT).await.map_err(|error| self.failed(error))
+    }
+
+    /// Says that the server answered with another status than was hoped for.
+    pub(crate) fn refused(&self, status: StatusCode, body: &[u8]) -> RequestError {
+        let reason = String::from_utf8_lossy(body).trim().chars().take(REASON_CHARS_MAX).collect();
+        RequestError::Refused { server: self.authority.clone(), status, reason }
+    }
+
+    /// Says that what the server gave as its authority is none.
+    pub(crate) fn no_authority(&self, error: &rustls::Error) -> RequestError {
+        RequestError::Trust {
+            server: self.authority.clone(),
+            problem: format!("what it gives as its authority is no certificate: {error}"),
         }
-        let reason = String::from_utf8_lossy(&body).trim().chars().take(REASON_CHARS_MAX).collect();
-        Err(RequestError::Refused { server: self.authority.clone(), status, reason })
     }
 
     fn failed(&self, error: ExchangeError) -> RequestError {

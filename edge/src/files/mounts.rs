@@ -29,7 +29,11 @@ pub(super) fn prefer_tmpfs(path: &Path) {
 }
 
 /// Unmounts everything at and below `directory`, the innermost first.
-pub(super) fn unmount_below(directory: &Path) -> Result<(), FileError> {
+///
+/// # Errors
+///
+/// When something stays mounted.
+pub fn unmount_below(directory: &Path) -> Result<(), FileError> {
     let mut points = mounted(directory)?;
     points.sort();
     for point in points.iter().rev() {

@@ -152,8 +152,6 @@ pub struct EdgedConfig {
     pub register_schedulable: bool,
     /// Whether events go to the cloud.
     pub report_event: bool,
-    /// The image of sandboxes, where the runtime takes it from its caller.
-    pub pod_sandbox_image: String,
     /// Where pods' volumes are.
     pub root_directory: PathBuf,
     /// Whether containers without a seccomp profile get the runtime's.
@@ -174,7 +172,6 @@ impl Default for EdgedConfig {
             node_labels: BTreeMap::new(),
             register_schedulable: true,
             report_event: false,
-            pod_sandbox_image: "kubeedge/pause:3.6".to_owned(),
             root_directory: PathBuf::from("/var/lib/kubelet"),
             seccomp_default: false,
             tailored_kubelet_config: KubeletConfig::default(),

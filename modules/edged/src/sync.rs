@@ -283,7 +283,9 @@ impl Decision<'_> {
     fn keep_or_kill(&self, container: &ContainerView, run: &Run<'_>, plan: &mut Plan) {
         let Some((_, held)) = run.held else { return };
         let hash = format!("{:x}", container.restart_relevant());
-        let changed = held.annotations.get(mark::CONTAINER_HASH).is_some_and(|made_of| *made_of != hash);
+        let differs = held.annotations.get(mark::CONTAINER_HASH).is_some_and(|made_of| *made_of != hash);
+        // Older agents hash in other ways; the name is the same, and only the image counts beside it.
+        let changed = differs && !is_same_image(&held.image, &container.image);
         let fatal = self.memory.probes.get(&held.id).and_then(|results| results.fatal);
         let name = &container.name;
         let message = match fatal {
@@ -400,6 +402,12 @@ pub fn setup_failed(memory: &Memory, key: &str, now: SystemTime) -> (Backoff, Sy
     let last = memory.setups.get(key).map(|(backoff, _)| *backoff);
     let next = Backoff::next(last, SETUP, now, now);
     (next, now + next.delay)
+}
+
+/// Compares an image as a runtime names it, with its registry and its tag, and as it was asked for.
+fn is_same_image(held: &str, asked: &str) -> bool {
+    let short = ["", "docker.io/", "docker.io/library/"].into_iter().filter_map(|hub| held.strip_prefix(hub));
+    short.into_iter().any(|held| held == asked || held.strip_suffix(":latest") == Some(asked))
 }
 
 #[cfg(test)]

@@ -79,8 +79,6 @@ pub struct WebSocketConfig {
     pub server: String,
     /// Seconds that one frame may take to be written. Default 15.
     pub write_deadline: u32,
-    /// Accepted for upstream's files; a dead peer is found by pings.
-    pub read_deadline: u32,
 }
 
 /// Which byte forms an edge offers.
@@ -114,13 +112,7 @@ impl Default for EdgeHubConfig {
 
 impl Default for WebSocketConfig {
     fn default() -> Self {
-        Self {
-            enable: true,
-            handshake_timeout: 30,
-            server: "127.0.0.1:10000".to_owned(),
-            write_deadline: 15,
-            read_deadline: 15,
-        }
+        Self { enable: true, handshake_timeout: 30, server: "127.0.0.1:10000".to_owned(), write_deadline: 15 }
     }
 }
 
@@ -198,7 +190,7 @@ mod tests {
             "token": "a.b.c.d", "messageQPS": 31, "messageBurst": 61, "projectID": "p", "tlsCaFile": "/ca",
             "tlsCertFile": "/crt", "tlsPrivateKeyFile": "/key",
             "websocket": {
-                "enable": true, "handshakeTimeout": 31, "readDeadline": 16, "server": "10.0.0.1:10000",
+                "enable": true, "handshakeTimeout": 31, "server": "10.0.0.1:10000",
                 "writeDeadline": 17,
             },
         });
@@ -208,7 +200,6 @@ mod tests {
             handshake_timeout: 31,
             server: "10.0.0.1:10000".to_owned(),
             write_deadline: 17,
-            read_deadline: 16,
         };
         let expect = EdgeHubConfig {
             heartbeat: 16,

@@ -7,6 +7,7 @@
 mod config;
 mod fetches;
 mod holdings;
+mod import;
 mod keeper;
 mod layout;
 mod listing;
@@ -29,6 +30,7 @@ use store::{SharedMedium, SharedStore, StoreError};
 pub use crate::config::MetaManagerConfig;
 use crate::fetches::{Answer, Fetches, Joined};
 use crate::holdings::{Holdings, Verdict};
+pub use crate::import::{ImportError, import};
 use crate::keeper::Keeper;
 use crate::layout::OBJECTS;
 use crate::listing::Listing;

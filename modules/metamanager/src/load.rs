@@ -66,7 +66,7 @@ async fn survey(store: &dyn Store, known: &Holdings) -> Result<Holdings, StoreEr
     }
 }
 
-async fn check_layout(store: &dyn Store) -> Result<(), LoadError> {
+pub(crate) async fn check_layout(store: &dyn Store) -> Result<(), LoadError> {
     let found = match store.get(ABOUT, LAYOUT_KEY) {
         Ok(found) => found,
         Err(StoreError::Corrupt { .. }) => {

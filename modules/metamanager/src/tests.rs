@@ -377,3 +377,20 @@ async fn a_list_waits_until_what_came_before_is_durable_or_known_not_to_be() {
         probe.stop().await;
     }
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_was_imported_is_held_without_a_cloud_and_what_was_kept_is_not_replaced() {
+    let store = MemoryStore::new();
+    let of = |name: &str, version| (key(ResourceType::POD, name), pod(name, version));
+    assert_eq!(import(&store, &[of("a", 1), of("b", 1)]).await.expect("it is sound"), 2);
+    let probe = start(&store, offline).await;
+    assert_eq!(list_held(&probe).await, [held("a", 1), held("b", 1)]);
+    keep(&probe, change(ChangeKind::Update, "a", 5)).await.expect("it is kept");
+    probe.stop().await;
+
+    assert_eq!(import(&store, &[of("a", 2), of("c", 2)]).await.expect("it is sound"), 1);
+    let probe = start(&store, offline).await;
+    assert_eq!(list_held(&probe).await, [held("a", 5), held("b", 1), held("c", 2)]);
+    let misplaced = [(key(ResourceType::POD, "x"), pod("y", 1))];
+    assert!(matches!(import(&store, &misplaced).await, Err(ImportError::Misplaced(_))));
+}

@@ -34,6 +34,17 @@ pub(crate) fn settle(path: &Path) -> io::Result<PathBuf> {
     Ok(newest)
 }
 
+/// Returns the directory in `path` that counts, if there is one.
+pub(crate) fn newest(path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut newest = None;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let number = number(&entry.file_name().to_string_lossy());
+        newest = newest.max(number.map(|number| (number, entry.path())));
+    }
+    Ok(newest.map(|(_, path)| path))
+}
+
 /// Copies `data` to a new place beside it, durably, and returns that.
 pub(crate) fn copy(path: &Path, data: &Path) -> io::Result<PathBuf> {
     let name = data.file_name().unwrap_or_default().to_string_lossy();
@@ -79,7 +90,7 @@ pub(crate) fn files(data: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -107,6 +118,7 @@ mod tests {
             fs::create_dir_all(path.join(name).join("blobs")).expect("it is writable");
         }
         fs::write(path.join("data-10/blobs/a"), "x").expect("it is writable");
+        assert_eq!(newest(path).expect("it is readable"), Some(path.join("data-10")));
         assert_eq!(settle(path).expect("it is readable"), path.join("data-10"));
         let copied = copy(path, &path.join("data-10")).expect("it is writable");
         assert_eq!(copied, path.join("data-11"));

@@ -16,6 +16,7 @@
 mod alarm;
 mod data;
 mod disk;
+mod examine;
 mod guard;
 mod mark;
 mod medium;
@@ -24,6 +25,7 @@ mod record;
 mod store;
 mod writer;
 
+pub use examine::{Examined, examine};
 pub use medium::SledMedium;
 pub use open::{OnDamage, OpenError, Opened, Recovery};
 pub use store::SledStore;

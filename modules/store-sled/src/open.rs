@@ -182,7 +182,7 @@ fn finish(
 }
 
 /// Opens sled's files and counts the batches in them: none that was acknowledged may be missing.
-fn open_whole(path: &Path, data: &Path) -> Result<(sled::Db, u64), OpenError> {
+pub(crate) fn open_whole(path: &Path, data: &Path) -> Result<(sled::Db, u64), OpenError> {
     let database = open_sled(path, data)?;
     let count = mark::check(&database, data);
     let count = count.map_err(|cause| OpenError::Damaged { path: path.to_owned(), cause })?;

@@ -158,3 +158,44 @@ fn copy(from: &Path, to: &Path) {
         fs::copy(source, target).expect("the directory is writable");
     }
 }
+
+/// Returns the names and lengths of all files below a directory.
+fn listing(directory: &Path) -> Vec<(std::path::PathBuf, u64)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("it is readable") {
+        let entry = entry.expect("it is readable");
+        if entry.path().is_dir() {
+            found.extend(listing(&entry.path()));
+        } else {
+            found.push((entry.path(), entry.metadata().expect("it is readable").len()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn an_examination_reads_all_and_changes_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("store");
+    let scratch = |name: &str| directory.path().join(name);
+    assert_eq!(store_sled::examine(&path, &scratch("0")).expect("it is not there"), None);
+
+    filled(&path);
+    let before = listing(&path);
+    let examined = store_sled::examine(&path, &scratch("1")).expect("it is whole").expect("it is there");
+    assert!(examined.records >= 200, "{examined:?}");
+    assert_eq!((examined.corrupt, examined.moved_aside), (0, 0));
+    assert_eq!(listing(&path), before);
+
+    let open = SledStore::open(&path).expect("it is whole");
+    let error = store_sled::examine(&path, &scratch("2")).expect_err("it is in use");
+    assert!(matches!(&error, OpenError::InUse { .. }), "{error}");
+    drop(open);
+
+    let database = file(&path, "db");
+    let length = fs::metadata(&database).expect("it is a file").len();
+    fs::write(&database, vec![0x5a; usize::try_from(length).expect("it is short")]).expect("it is writable");
+    let damaged = store_sled::examine(&path, &scratch("3"));
+    assert!(matches!(&damaged, Err(OpenError::Damaged { .. })), "{damaged:?}");
+}

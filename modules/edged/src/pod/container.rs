@@ -413,14 +413,33 @@ impl ContainerView {
         }
     }
 
-    /// Returns the text by which a changed container is known: what a restart is needed for.
+    /// Returns the hash by which a changed container is known: what a restart is needed for. It is
+    /// kubelet's since 1.31 (`HashContainer`), so that neither restarts what the other has made.
     #[must_use]
     pub fn restart_relevant(&self) -> u32 {
-        fnv1a(self.image.as_bytes()) ^ fnv1a(self.name.as_bytes()).rotate_left(1)
+        let json = serde_json::json!({ "image": self.image, "name": self.name }).to_string();
+        let bytes: Vec<String> = json.bytes().map(|byte| byte.to_string()).collect();
+        // As Go prints the bytes.
+        fnv1a(format!("([]uint8)[{}]", bytes.join(" ")).as_bytes())
     }
 }
 
 /// The 32-bit FNV-1a hash: stable for ever, as a value that is stored beside containers must be.
 fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_kubelet_s() {
+        let container = ContainerView {
+            name: "test_container".to_owned(),
+            image: "foo/image:v1".to_owned(),
+            ..ContainerView::default()
+        };
+        assert_eq!(container.restart_relevant(), 0x8e45_cbd0, "the value of kubelet's own test");
+    }
 }

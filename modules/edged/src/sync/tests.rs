@@ -211,6 +211,9 @@ fn a_container_is_ended_when_its_probe_or_its_definition_says_so() {
     );
     let mut old = running("c", 0);
     old.annotations.insert(mark::CONTAINER_HASH.to_owned(), "0".to_owned());
+    let plan = decide(one("Always"), ready(vec![old.clone()]), &Memory::default());
+    assert!(plan.actions.is_empty(), "another agent's hash of the same image: {:?}", plan.actions);
+    old.image = "another".to_owned();
     let plan = decide(one("Always"), ready(vec![old]), &Memory::default());
     assert!(matches!(&plan.actions[..], [Action::Kill { probe: None, .. }]), "{:?}", plan.actions);
 }
@@ -282,4 +285,18 @@ fn a_container_that_the_runtime_lost_counts_as_ended() {
     assert_eq!(decide(one("Always"), ready(vec![]), &memory).actions, [start("c", 5)]);
     let plan = decide(one("Never"), vec![], &memory);
     assert_eq!((plan.actions, plan.ended), (vec![], true));
+}
+
+#[test]
+fn an_image_is_known_by_the_name_that_a_runtime_gives_it() {
+    for (held, asked, same) in [
+        ("docker.io/library/busybox:1.36", "busybox:1.36", true),
+        ("docker.io/library/busybox:latest", "busybox", true),
+        ("docker.io/kubeedge/pause:3.6", "kubeedge/pause:3.6", true),
+        ("registry.example.com/a:1", "registry.example.com/a:1", true),
+        ("docker.io/library/busybox:1.36", "busybox:1.37", false),
+        ("sha256:0123", "busybox", false),
+    ] {
+        assert_eq!(is_same_image(held, asked), same, "{held} {asked}");
+    }
 }
