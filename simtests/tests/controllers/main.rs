@@ -4,4 +4,5 @@ mod cluster;
 mod edgecontroller;
 mod lifecycle;
 mod scheduler;
+mod settling;
 mod synccontroller;

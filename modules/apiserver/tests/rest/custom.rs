@@ -146,10 +146,9 @@ async fn the_kinds_of_kubeedge_are_there_from_the_beginning() {
     assert_eq!(definition["spec"]["scope"], "Namespaced");
 }
 
-#[tokio::test]
-async fn every_kind_of_kubeedge_takes_an_object() {
-    let cluster = Cluster::new().await;
-    let objects = [
+/// The group and version, the plural, the kind and the spec of an object of each of KubeEdge's kinds.
+fn one_of_each() -> Vec<(&'static str, &'static str, &'static str, Value)> {
+    vec![
         (
             "devices.kubeedge.io/v1beta1",
             "devicemodels",
@@ -215,8 +214,13 @@ async fn every_kind_of_kubeedge_takes_an_object() {
             json!({"serviceAccount":
             {"metadata": {"name": "a", "namespace": "default"}}, "accessRoleBinding": [{"rules": [{"verbs": ["get"]}]}]}),
         ),
-    ];
-    for (number, (api_version, plural, kind, spec)) in objects.into_iter().enumerate() {
+    ]
+}
+
+#[tokio::test]
+async fn every_kind_of_kubeedge_takes_an_object() {
+    let cluster = Cluster::new().await;
+    for (number, (api_version, plural, kind, spec)) in one_of_each().into_iter().enumerate() {
         let is_namespaced =
             ["devices", "rules", "edgeapp", "policy"].iter().any(|it| api_version.starts_with(it))
                 || plural == "edgeapplications";
