@@ -1,8 +1,9 @@
 //! Of several clouds of one cluster, one serves it: the holder of a Lease, as Kubernetes' own controllers do it.
 //!
-//! The holder renews the lease every two seconds, and gives up by itself when that did not succeed for ten;
-//! others take it over once it did not change for fifteen seconds by their own clock. So there are never two,
-//! whatever the clocks of the machines say.
+//! The holder renews the lease every two seconds; others take it over once it did not change for fifteen seconds
+//! by their own clock. A holder that sees another one ends. One that does not reach the API serves on for five
+//! minutes: mostly nobody reaches it, and all nodes would lose their links for nothing. So for a while there may
+//! be two. That harms nobody, since a node has one link, and a cloud acts only for nodes that are linked to it.
 
 mod race;
 
@@ -19,6 +20,8 @@ use self::race::{Race, Step};
 /// The namespace and the name of the lease.
 pub const LEASE: (&str, &str) = ("kubeedge", "cloudcore");
 
+/// How long one try may take.
+const TRY: Duration = Duration::from_secs(10);
 const CONFLICT: u16 = 409;
 const NOT_FOUND: u16 = 404;
 
@@ -27,29 +30,35 @@ const NOT_FOUND: u16 = 404;
 pub struct LeaderTimes {
     /// Others take a lease over that did not change for so long.
     pub lasts: Duration,
-    /// The holder gives up when it could not renew the lease for so long.
+    /// The holder gives up when it could not reach the API for so long.
     pub gives_up_after: Duration,
     /// How often it is looked at.
     pub every: Duration,
 }
 
 impl Default for LeaderTimes {
-    /// Those of Kubernetes.
+    /// Those of Kubernetes, but for a holder's patience.
     fn default() -> Self {
         Self {
             lasts: Duration::from_secs(15),
-            gives_up_after: Duration::from_secs(10),
+            gives_up_after: Duration::from_secs(300),
             every: Duration::from_secs(2),
         }
     }
 }
 
-/// Says that another cloud may lead by now.
+/// Says that another cloud leads, or may.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the lease kubeedge/cloudcore could not be renewed for {0:?}: another cloudcore may serve the cluster"
-)]
-pub struct LeaseLost(Duration);
+pub enum LeaseLost {
+    /// Another one holds the lease.
+    #[error("another cloudcore, {0}, holds the lease kubeedge/cloudcore")]
+    Taken(String),
+    /// The API was not reached.
+    #[error(
+        "the lease kubeedge/cloudcore could not be renewed for {0:?}: another cloudcore may serve the cluster"
+    )]
+    Unreached(Duration),
+}
 
 /// Takes part in the race for the lease.
 #[derive(Debug)]
@@ -99,22 +108,32 @@ impl Leader {
         tracing::info!(me = self.me, "this cloudcore serves the cluster");
     }
 
-    /// Holds the lease for as long as it is polled; ends when it could not be renewed in time, or another
-    /// holds it.
+    /// Holds the lease for as long as it is polled; ends when another holds it, or the API was not reached for
+    /// too long.
     pub async fn keep(&mut self) -> LeaseLost {
         let mut renewed = Instant::now();
+        let mut is_told = false;
         loop {
             sleep(self.times.every).await;
-            let left = self.times.gives_up_after.saturating_sub(renewed.elapsed());
             let asked = Instant::now();
-            match timeout(left, self.try_once()).await {
-                Ok(Ok(Outcome::Held)) => renewed = asked,
-                Ok(Ok(Outcome::Others)) => return LeaseLost(renewed.elapsed()),
-                Ok(Err(error)) => tracing::warn!(%error, "the lease kubeedge/cloudcore was not renewed"),
-                Ok(Ok(Outcome::Contended)) | Err(_) => {}
+            let problem = match timeout(TRY.min(self.times.gives_up_after), self.try_once()).await {
+                Ok(Ok(Outcome::Held)) => {
+                    (renewed, is_told) = (asked, false);
+                    continue;
+                }
+                Ok(Ok(Outcome::Others)) => {
+                    return LeaseLost::Taken(self.race.holder().unwrap_or_default().to_owned());
+                }
+                Ok(Ok(Outcome::Contended)) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the Kubernetes API did not answer".to_owned(),
+            };
+            if !is_told {
+                tracing::warn!(problem, "the lease kubeedge/cloudcore is not renewed; serving on meanwhile");
+                is_told = true;
             }
             if renewed.elapsed() >= self.times.gives_up_after {
-                return LeaseLost(renewed.elapsed());
+                return LeaseLost::Unreached(renewed.elapsed());
             }
         }
     }

@@ -146,88 +146,77 @@ async fn the_kinds_of_kubeedge_are_there_from_the_beginning() {
     assert_eq!(definition["spec"]["scope"], "Namespaced");
 }
 
-/// The group and version, the plural, the kind and the spec of an object of each of KubeEdge's kinds.
-fn one_of_each() -> Vec<(&'static str, &'static str, &'static str, Value)> {
-    vec![
-        (
-            "devices.kubeedge.io/v1beta1",
-            "devicemodels",
-            "DeviceModel",
-            json!({"protocol": "modbus", "properties":
-            [{"name": "t", "type": "INT", "accessMode": "ReadOnly", "minimum": "1"}]}),
-        ),
-        (
-            "devices.kubeedge.io/v1beta1",
-            "devices",
-            "Device",
-            json!({"nodeName": "edge-1",
-            "deviceModelRef": {"name": "m"}, "protocol": {"protocolName": "modbus", "configData": {"slaveID": 1}}}),
-        ),
-        ("devices.kubeedge.io/v1beta1", "devicestatuses", "DeviceStatus", json!({})),
-        (
-            "devices.kubeedge.io/v1alpha2",
-            "devicemodels",
-            "DeviceModel",
-            json!({"properties":
-            [{"name": "t", "type": {"int": {"accessMode": "ReadWrite", "maximum": 100}}}]}),
-        ),
-        ("rules.kubeedge.io/v1", "ruleendpoints", "RuleEndpoint", json!({"ruleEndpointType": "rest"})),
-        (
-            "rules.kubeedge.io/v1",
-            "rules",
-            "Rule",
-            json!({"source": "a", "sourceResource": {"path": "/a"},
-            "target": "b", "targetResource": {"topic": "t"}}),
-        ),
-        ("apps.kubeedge.io/v1alpha1", "nodegroups", "NodeGroup", json!({"nodes": ["edge-1"]})),
-        (
-            "apps.kubeedge.io/v1alpha1",
-            "edgeapplications",
-            "EdgeApplication",
-            json!({"workloadScope":
-            {"targetNodeGroups": [{"name": "g", "overriders": {"replicas": 2, "resourcesOverriders":
-                [{"containerName": "c", "value": {"limits": {"cpu": 1, "memory": "64Mi"}}}]}}]},
-            "workloadTemplate": {"manifests": [{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}]}}),
-        ),
-        (
-            "operations.kubeedge.io/v1alpha2",
-            "nodeupgradejobs",
-            "NodeUpgradeJob",
-            json!({"version": "v1.22.0"}),
-        ),
-        (
-            "operations.kubeedge.io/v1alpha2",
-            "imageprepulljobs",
-            "ImagePrePullJob",
-            json!({"imagePrePullTemplate": {"images": ["nginx"]}}),
-        ),
-        (
-            "operations.kubeedge.io/v1alpha2",
-            "configupdatejobs",
-            "ConfigUpdateJob",
-            json!({"updateFields": {"modules.edgeHub.heartbeat": "10"}}),
-        ),
-        (
-            "policy.kubeedge.io/v1alpha1",
-            "serviceaccountaccesses",
-            "ServiceAccountAccess",
-            json!({"serviceAccount":
-            {"metadata": {"name": "a", "namespace": "default"}}, "accessRoleBinding": [{"rules": [{"verbs": ["get"]}]}]}),
-        ),
-    ]
-}
+/// An object of each kind of KubeEdge: its version, its path and its spec.
+const SAMPLES: [(&str, &str, &str, &str); 12] = [
+    (
+        "devices.kubeedge.io/v1beta1",
+        "namespaces/default/devicemodels",
+        "DeviceModel",
+        r#"{"protocol": "modbus", "properties": [{"name": "t", "type": "INT", "accessMode": "ReadOnly", "minimum": "1"}]}"#,
+    ),
+    (
+        "devices.kubeedge.io/v1beta1",
+        "namespaces/default/devices",
+        "Device",
+        r#"{"nodeName": "edge-1", "deviceModelRef": {"name": "m"}, "protocol": {"protocolName": "modbus", "configData": {"slaveID": 1}}}"#,
+    ),
+    ("devices.kubeedge.io/v1beta1", "namespaces/default/devicestatuses", "DeviceStatus", "{}"),
+    (
+        "devices.kubeedge.io/v1alpha2",
+        "namespaces/default/devicemodels",
+        "DeviceModel",
+        r#"{"properties": [{"name": "t", "type": {"int": {"accessMode": "ReadWrite", "maximum": 100}}}]}"#,
+    ),
+    (
+        "rules.kubeedge.io/v1",
+        "namespaces/default/ruleendpoints",
+        "RuleEndpoint",
+        r#"{"ruleEndpointType": "rest"}"#,
+    ),
+    (
+        "rules.kubeedge.io/v1",
+        "namespaces/default/rules",
+        "Rule",
+        r#"{"source": "a", "sourceResource": {"path": "/a"}, "target": "b", "targetResource": {"topic": "t"}}"#,
+    ),
+    ("apps.kubeedge.io/v1alpha1", "nodegroups", "NodeGroup", r#"{"nodes": ["edge-1"]}"#),
+    (
+        "apps.kubeedge.io/v1alpha1",
+        "namespaces/default/edgeapplications",
+        "EdgeApplication",
+        r#"{"workloadScope": {"targetNodeGroups": [{"name": "g", "overriders": {"replicas": 2, "resourcesOverriders":
+         [{"containerName": "c", "value": {"limits": {"cpu": 1, "memory": "64Mi"}}}]}}]},
+         "workloadTemplate": {"manifests": [{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}]}}"#,
+    ),
+    ("operations.kubeedge.io/v1alpha2", "nodeupgradejobs", "NodeUpgradeJob", r#"{"version": "v1.22.0"}"#),
+    (
+        "operations.kubeedge.io/v1alpha2",
+        "imageprepulljobs",
+        "ImagePrePullJob",
+        r#"{"imagePrePullTemplate": {"images": ["nginx"]}}"#,
+    ),
+    (
+        "operations.kubeedge.io/v1alpha2",
+        "configupdatejobs",
+        "ConfigUpdateJob",
+        r#"{"updateFields": {"modules.edgeHub.heartbeat": "10"}}"#,
+    ),
+    (
+        "policy.kubeedge.io/v1alpha1",
+        "namespaces/default/serviceaccountaccesses",
+        "ServiceAccountAccess",
+        r#"{"serviceAccount": {"metadata": {"name": "a", "namespace": "default"}}, "accessRoleBinding": [{"rules": [{"verbs": ["get"]}]}]}"#,
+    ),
+];
 
 #[tokio::test]
 async fn every_kind_of_kubeedge_takes_an_object() {
     let cluster = Cluster::new().await;
-    for (number, (api_version, plural, kind, spec)) in one_of_each().into_iter().enumerate() {
-        let is_namespaced =
-            ["devices", "rules", "edgeapp", "policy"].iter().any(|it| api_version.starts_with(it))
-                || plural == "edgeapplications";
-        let place = if is_namespaced { "namespaces/default/" } else { "" };
+    for (number, (api_version, path, kind, spec)) in SAMPLES.into_iter().enumerate() {
+        let spec: Value = serde_json::from_str(spec).expect("JSON");
         let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": format!("o{number}")},
                             "spec": spec});
-        let made = cluster.create(&format!("/apis/{api_version}/{place}{plural}"), object).await;
+        let made = cluster.create(&format!("/apis/{api_version}/{path}"), object).await;
         assert_eq!(made["spec"], spec, "{kind}: nothing is lost");
     }
     let wrong = json!({"apiVersion": "devices.kubeedge.io/v1beta1", "kind": "DeviceModel", "metadata": {"name": "x"},
