@@ -1,6 +1,6 @@
 //! The four shapes in which upstream's cloud answers, and what each says.
 
-use protocol::{ApiStatus, NodeReply, NodeRequest, Object};
+use protocol::{ApiStatus, NodeReply, NodeRequest, Object, ResourceType};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -33,6 +33,9 @@ impl ReplyShape {
             | NodeRequest::CreatePod(_)
             | NodeRequest::Lease(_)
             | NodeRequest::CreateCsr(_) => Self::Outcome,
+            // An edge of KubeEdge takes any other answer for a lease that is none, and never makes one
+            // (`handleLeaseResp` in its edge/pkg/metamanager/client/lease.go).
+            NodeRequest::Query(key) if key.resource == ResourceType::LEASE => Self::Outcome,
             NodeRequest::Query(_) | NodeRequest::Token { .. } => Self::Object,
             NodeRequest::KubernetesCa => Self::Text,
             NodeRequest::UpdateNode(_)

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wire::codec::{CloudFrame, EdgeFrame};
 use wire::link::Frame;
-use wire::{Codec, Downlink, Envelope, RawMessage, Uplink};
+use wire::{Codec, Downlink, Envelope, RawMessage, ReplyShape, Uplink};
 
 const UP: &str = include_str!("golden/up.ndjson");
 const DOWN: &str = include_str!("golden/down.ndjson");
@@ -138,6 +138,39 @@ fn acknowledgements_are_those_of_the_recorded_edge() {
         })
         .collect();
     assert_eq!(ours, recorded);
+}
+
+/// An edge of KubeEdge reads an answer as its request says, whatever the answer looks like.
+#[test]
+fn each_recorded_answer_has_the_shape_in_which_its_request_is_answered() {
+    let id = |line: &str, key: &str| json(line.as_bytes())["header"][key].as_str().map(str::to_owned);
+    let mut compared = BTreeSet::new();
+    for line in DOWN.lines() {
+        let Some(parent) = id(line, "parent_msg_id") else { continue };
+        let Some(asked) = UP.lines().find(|asked| id(asked, "msg_id").as_ref() == Some(&parent)) else {
+            continue;
+        };
+        let raw = |line: &str| RawMessage::decode(line.as_bytes()).expect("a message");
+        let Uplink::Request { request, path } = Envelope::<Uplink>::from_raw(raw(asked)).body else {
+            continue;
+        };
+        let Downlink::Reply { to, .. } = Envelope::<Downlink>::from_raw(raw(line)).body else {
+            panic!("an answer: {line}");
+        };
+        assert_eq!(to.shape, ReplyShape::of(&request), "{path}");
+        compared.insert(kind(&path.to_string()));
+    }
+    let kinds = [
+        "configmap",
+        "lease",
+        "node",
+        "nodepatch",
+        "persistentvolume",
+        "persistentvolumeclaim",
+        "pod",
+        "secret",
+    ];
+    assert_eq!(compared, kinds.map(str::to_owned).into());
 }
 
 fn kind(resource: &str) -> String {
