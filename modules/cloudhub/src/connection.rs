@@ -1,11 +1,12 @@
 //! A connection before and after its session: hello, admission, welcome, farewell.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use beehive::{Bus, Me, Message};
-use protocol::cloud::{Compared, NodeArrived, NodeConnected, NodeDisconnected};
-use protocol::{Digest, Held, Inventory, NodeName};
+use protocol::cloud::{Compared, Holdings, NodeArrived, NodeConnected, NodeDisconnected, ReadRecords};
+use protocol::{Digest, Held, Inventory, NodeName, group};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use wire::Codec;
@@ -20,6 +21,9 @@ use crate::messages::{Arrived, Ended, ListenerEnded, Ready};
 use crate::queue::Queue;
 use crate::session::{Session, Settings};
 
+/// How long the records of what a node acknowledged are waited for.
+const RECORDS_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What a node said of itself.
 #[derive(Debug, Default)]
 struct Introduction {
@@ -30,8 +34,8 @@ struct Introduction {
 
 /// How it is found out what a node holds.
 enum Finding {
-    /// It cannot say.
-    Unknown,
+    /// It cannot say, but this was acknowledged before.
+    Remember(Known),
     /// It is this.
     Known(Vec<Held>),
     /// It is compared when its turn comes.
@@ -212,8 +216,8 @@ async fn connected(
         None => true,
     };
     if may_begin {
-        let held = held(finding).await;
-        announce(bus, NodeConnected { node, session, held }).await;
+        let holds = holdings(bus, &node, finding).await;
+        announce(bus, NodeConnected { node, session, holds }).await;
     }
     std::future::pending().await
 }
@@ -230,20 +234,37 @@ fn find(hello: Introduction, known: &Known, comparing: mpsc::Sender<Wanted>) -> 
             let list = is_known.then(|| known.get().list());
             list.map_or_else(|| Finding::Compare(comparing, known.clone()), Finding::Known)
         }
-        Introduction { .. } => Finding::Unknown,
+        Introduction { .. } => Finding::Remember(known.clone()),
     }
 }
 
-async fn held(finding: Finding) -> Option<Vec<Held>> {
+async fn holdings(bus: &Bus, node: &NodeName, finding: Finding) -> Holdings {
     match finding {
-        Finding::Unknown => None,
-        Finding::Known(held) => Some(held),
+        Finding::Remember(known) => Holdings::Remembered(remember(bus, node, &known).await),
+        Finding::Known(held) => Holdings::Said(held),
         Finding::Compare(comparing, known) => match compare(&comparing, false).await {
-            Compared::Differs(held) => Some(held),
-            Compared::Same => Some(known.get().list()),
-            Compared::Busy | Compared::Unknown => None,
+            Compared::Differs(held) => Holdings::Said(held),
+            Compared::Same => Holdings::Said(known.get().list()),
+            Compared::Busy | Compared::Unknown => Holdings::Remembered(remember(bus, node, &known).await),
         },
     }
+}
+
+/// Returns what a node has acknowledged: since this hub started, and by the records before.
+async fn remember(bus: &Bus, node: &NodeName, known: &Known) -> Vec<Held> {
+    let ask = bus.to(group::SYNCCONTROLLER).ask(ReadRecords { node: node.clone() });
+    let recorded = match ask.within(RECORDS_TIMEOUT).await {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            tracing::debug!(%node, %error, "the records of what the node acknowledged were not read");
+            Vec::new()
+        }
+    };
+    // What was heard is newer than what was written.
+    let mut all: BTreeMap<_, Held> =
+        recorded.into_iter().map(|held| ((held.key.clone(), held.uid.clone()), held)).collect();
+    all.extend(known.get().list().into_iter().map(|held| ((held.key.clone(), held.uid.clone()), held)));
+    all.into_values().collect()
 }
 
 async fn announce<E: Message + Clone>(bus: &Bus, event: E) {

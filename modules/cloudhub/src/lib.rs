@@ -25,7 +25,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use beehive::{BuildError, Context, Failure, Group, Handler, Module, ModuleName, Wiring};
 use protocol::cloud::{
     AwaitRoom, ChangesAcknowledged, CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected,
-    SendToNode, ServeNode,
+    ReadRecords, SendToNode, ServeNode,
 };
 use protocol::{NodeName, group};
 use tokio::sync::{mpsc, oneshot};
@@ -81,7 +81,7 @@ impl Module for CloudHub {
         wiring.handles::<Arrived>().handles::<Ready>().handles::<Ended>().handles::<ListenerEnded>();
         wiring.handles::<NextTurns>().handles::<SendToNode>().handles::<EndSession>();
         wiring.defers::<AwaitRoom>().defers::<CompareNode>();
-        wiring.asks::<ServeNode>(group::EDGECONTROLLER);
+        wiring.asks::<ServeNode>(group::EDGECONTROLLER).may_ask::<ReadRecords>(group::SYNCCONTROLLER);
         wiring.publishes::<NodeArrived>().publishes::<NodeConnected>().publishes::<NodeDisconnected>();
         wiring.publishes::<ChangesAcknowledged>();
     }

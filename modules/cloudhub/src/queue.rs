@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use beehive::Responder;
 use protocol::cloud::Room;
-use protocol::{ObjectChange, ObjectKey};
+use protocol::{ObjectChange, ObjectKey, ResourceType, Uid};
 use tokio::sync::Notify;
 use wire::session::{Full, Outbox, OutboxLimits, ToSend};
 use wire::{Codec, MessageId};
@@ -52,9 +52,14 @@ struct Waiting {
     change: ObjectChange,
 }
 
+/// Of what the newest state is enough: an object, and on KubeEdge's codec one pod, since an edge of
+/// KubeEdge does not end a pod when it hears of another one of its name.
+type Slot = (ObjectKey, Option<Uid>);
+
 #[derive(Debug)]
 struct Shared {
-    outbox: RefCell<Outbox<ObjectKey, Waiting>>,
+    codec: Codec,
+    outbox: RefCell<Outbox<Slot, Waiting>>,
     bytes_max: usize,
     total: Total,
     filled: Notify,
@@ -77,6 +82,7 @@ impl Queue {
         };
         let outbox = RefCell::new(Outbox::new(OutboxLimits { bytes_max, ..limits }));
         Self(Rc::new(Shared {
+            codec,
             outbox,
             bytes_max,
             total,
@@ -87,12 +93,17 @@ impl Queue {
     }
 
     pub(crate) fn push(&self, change: ObjectChange) -> Result<(), Full> {
-        let (key, bytes) = (change.key.clone(), change.bytes());
+        let (slot, bytes) = (self.slot(&change), change.bytes());
         let waiting = Waiting { _share: Rc::new(self.0.total.share(&change.object)), change };
-        self.0.outbox.borrow_mut().push(key, waiting, bytes)?;
+        self.0.outbox.borrow_mut().push(slot, waiting, bytes)?;
         self.0.filled.notify_one();
         self.0.pushed.set(self.0.pushed.get() + 1);
         Ok(())
+    }
+
+    fn slot(&self, change: &ObjectChange) -> Slot {
+        let is_by_uid = self.0.codec == Codec::KubeEdge && change.key.resource == ResourceType::POD;
+        (change.key.clone(), if is_by_uid { change.object.uid() } else { None })
     }
 
     fn held(&self) -> usize {

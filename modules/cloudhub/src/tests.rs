@@ -16,8 +16,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use beehive::Probe;
 use futures::FutureExt;
-use protocol::cloud::{EndSession, NodeConnected, SendRefused, SendToNode, ServeNode};
-use protocol::{Held, NodeReply, group};
+use protocol::cloud::{EndSession, Holdings, NodeConnected, ReadRecords, SendRefused, SendToNode, ServeNode};
+use protocol::{ChangeKind, Held, NodeReply, Object, ObjectChange, ResourceType, Uid, group};
 use wire::codec::{CloudFrame, EdgeFrame};
 use wire::link::{Accepted, Frame, Identity, Incoming, Link, LinkError, ListenOn, Listener};
 use wire::{Codec, Downlink, Envelope, MessageId, ResourcePath, Uplink, link_pair};
@@ -40,7 +40,7 @@ async fn a_node_is_connected_once_it_said_hello() {
     let connected: Vec<NodeConnected> = probe.published();
     assert_eq!(connected.len(), 1);
     assert_eq!((&connected[0].node, connected[0].session), (&node("edge-1"), session));
-    assert_eq!(connected[0].held, Some(vec![held]));
+    assert_eq!(connected[0].holds, Holdings::Said(vec![held]));
     drop(edge);
     probe.settle().await;
     assert_eq!(disconnected(&probe), [("edge-1".to_owned(), session)]);
@@ -124,8 +124,8 @@ async fn a_session_that_a_module_ends_begins_anew_with_what_the_node_holds() {
     again.say_hello("edge-1", Some(Vec::new())).await;
     assert!(matches!(again.hear().await, CloudFrame::Welcome { .. }));
     probe.settle().await;
-    let held = probe.published::<NodeConnected>().pop().and_then(|event| event.held);
-    assert!(held.is_some(), "it says what it holds");
+    let held = probe.published::<NodeConnected>().pop().map(|event| event.holds);
+    assert_eq!(held, Some(Holdings::Said(Vec::new())), "it says what it holds");
     assert_eq!(send(&probe, "edge-1", "a", 1).await, Ok(()));
     assert_eq!(again.hear_change().await.1, "a");
     assert_eq!(send(&probe, "edge-2", "b", 1).await, Ok(()));
@@ -318,7 +318,7 @@ async fn upstream_s_edge_gets_one_change_at_a_time_repeated_four_times() {
     probe.settle().await;
     let connected: Vec<NodeConnected> = probe.published();
     assert_eq!(connected.len(), 1, "it says no hello");
-    assert_eq!(connected[0].held, None);
+    assert_eq!(connected[0].holds, Holdings::Remembered(Vec::new()));
     assert_eq!(send(&probe, "edge-1", "a", 1).await, Ok(()));
     assert_eq!(send(&probe, "edge-1", "b", 1).await, Ok(()));
     let keepalives = Duration::from_secs(15);
@@ -337,6 +337,77 @@ async fn upstream_s_edge_gets_one_change_at_a_time_repeated_four_times() {
     assert!(seen[..5].iter().all(|(_, id, _)| *id == seen[0].1), "the same message");
     edge.acknowledge(&seen[5].1).await;
     assert_eq!(edge.hear_change().await.1, "a", "it comes back after a pause");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_upstream_s_edge_acknowledged_is_remembered_for_its_next_session() {
+    let edges = Edges::new();
+    let recorded = |name: &str, uid: &str| Held {
+        key: object(name, 1).key(ResourceType::CONFIG_MAP).expect("a key"),
+        uid: Some(Uid::parse(uid).expect("a uid")),
+        resource_version: None,
+    };
+    let records = vec![recorded("recorded", "u"), recorded("recorded", "v")];
+    let told = records.clone();
+    let probe = edges.probe(CloudHubConfig::default());
+    let probe = probe.serve::<ServeNode>(group::EDGECONTROLLER, |_| NodeReply::Done);
+    let probe = probe.serve::<ReadRecords>(group::SYNCCONTROLLER, move |_| told.clone()).start().await;
+    let mut edge = edges.dial("edge-1", Codec::KubeEdge).await;
+    probe.settle().await;
+    assert_eq!(send(&probe, "edge-1", "a", 1).await, Ok(()));
+    let (id, ..) = edge.hear_change().await;
+    edge.acknowledge(&id).await;
+    probe.settle().await;
+    drop(edge);
+    let _again = edges.dial("edge-1", Codec::KubeEdge).await;
+    probe.settle().await;
+    let last = probe.published::<NodeConnected>().pop().expect("it connected").holds;
+    let Holdings::Remembered(mut remembered) = last else { panic!("it said nothing: {last:?}") };
+    remembered.sort_by_key(|held| (held.key.name.to_string(), held.uid.clone()));
+    let names: Vec<_> = remembered.iter().map(|held| held.key.name.as_str()).collect();
+    assert_eq!(names, ["a", "recorded", "recorded"]);
+    assert_eq!(remembered[1..], records);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_pod_of_upstream_s_edge_ends_before_the_next_one_of_its_name() {
+    for (codec, expected) in [
+        (Codec::KubeEdge, ["Delete first", "Insert second"].as_slice()),
+        (Codec::Native, ["Insert second"].as_slice()),
+    ] {
+        let edges = Edges::new();
+        let probe = edges.start().await;
+        let mut edge = edges.dial("edge-1", codec).await;
+        if codec == Codec::Native {
+            edge.say_hello("edge-1", None).await;
+            assert!(matches!(edge.hear().await, CloudFrame::Welcome { .. }));
+        }
+        probe.settle().await;
+        // What is on its way holds up what follows.
+        let mut fill = Vec::new();
+        for (kind, uid) in
+            [(ChangeKind::Insert, "first"), (ChangeKind::Delete, "first"), (ChangeKind::Insert, "second")]
+        {
+            let text = format!(r#"{{"metadata":{{"name":"p","namespace":"d","uid":"{uid}"}}}}"#);
+            let object = Object::parse(text).expect("an object");
+            let key = object.key(ResourceType::POD).expect("a key");
+            let change = ObjectChange { kind, key, object };
+            let sent = probe.ask(SendToNode { node: node("edge-1"), change }).await;
+            assert!(matches!(sent, Ok(Ok(_))), "{sent:?}");
+            if fill.is_empty() {
+                fill.push(edge.hear_change().await.0);
+            }
+        }
+        let mut seen = Vec::new();
+        while seen.len() < expected.len() {
+            edge.acknowledge(&fill.pop().expect("one is under way")).await;
+            let Envelope { id, body, .. } = edge.hear_down().await;
+            let Downlink::Change { change, .. } = body else { panic!("a change: {body:?}") };
+            seen.push(format!("{:?} {}", change.kind, change.object.uid().expect("a uid")));
+            fill.push(id);
+        }
+        assert_eq!(seen, expected, "{codec:?}");
+    }
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

@@ -4,7 +4,7 @@
 //! and a program wrong, so it is looked after, and what is found is mended and reported.
 
 use beehive::{Context, Failure, Handler, Message};
-use protocol::cloud::{CompareNode, Compared};
+use protocol::cloud::{CompareNode, Compared, Holdings};
 use protocol::{Held, NodeName, ObjectKey, group};
 use tokio::time::Duration;
 
@@ -63,7 +63,7 @@ impl EdgeController {
 
     fn heal(&mut self, node: NodeName, held: Vec<Held>, is_first: bool, cx: &mut Context<Self>) {
         let objects = held.len();
-        let mut settling = Settling::new(held);
+        let mut settling = Settling::new(Holdings::Said(held));
         let effects = self.desired.settle(&node, &mut settling, PART);
         let sent = effects.iter().filter_map(|effect| match effect {
             Effect::Send { change, .. } => Some(&change.key),

@@ -1,7 +1,7 @@
 //! Telling nodes what they must know.
 
 use beehive::Context;
-use protocol::cloud::NodeSettled;
+use protocol::cloud::{Holdings, NodeSettled};
 use protocol::{
     ApiStatus, ChangeKind, Held, NodeName, Object, ObjectChange, ObjectKey, ResourceType, ResourceVersion,
 };
@@ -129,10 +129,11 @@ impl EdgeController {
         if !self.desired.can_settle(&node) {
             return;
         }
-        if let Some(held) = self.sessions.take_unsettled(&node) {
-            self.tell_settled(&node, held.as_deref(), cx);
-            tracing::debug!(%node, held = ?held.as_ref().map(Vec::len), "settling a node");
-            self.sessions.begin_settling(&node, Settling::new(held.unwrap_or_default()));
+        if let Some(holds) = self.sessions.take_unsettled(&node) {
+            self.tell_settled(&node, &holds, cx);
+            let (said, held) = (holds.said().is_some(), holds.list().len());
+            tracing::debug!(%node, said, held, "settling a node");
+            self.sessions.begin_settling(&node, Settling::new(holds));
         }
         self.go_on_settling(&node, cx);
     }
@@ -166,9 +167,9 @@ impl EdgeController {
     }
 
     /// Tells whoever wants to know what the node held before it is sent anything.
-    fn tell_settled(&self, node: &NodeName, held: Option<&[Held]>, cx: &mut Context<Self>) {
+    fn tell_settled(&self, node: &NodeName, holds: &Holdings, cx: &mut Context<Self>) {
         let Some(session) = self.sessions.number(node) else { return };
-        let Comparison { kept, wanted } = self.desired.compare(node, held);
+        let Comparison { kept, wanted } = self.desired.compare(node, holds);
         let settled = NodeSettled { node: node.clone(), session, types: WATCHED.to_vec(), kept, wanted };
         let bus = cx.bus().clone();
         cx.spawn(async move {

@@ -128,9 +128,9 @@ impl Handler<NodeArrived> for EdgeController {
 
 impl Handler<NodeConnected> for EdgeController {
     async fn handle(&mut self, connected: NodeConnected, cx: &mut Context<Self>) -> Result<(), Failure> {
-        let NodeConnected { node, session, held } = connected;
-        let is_comparable = held.is_some();
-        if self.sessions.begin(node.clone(), session, held) {
+        let NodeConnected { node, session, holds } = connected;
+        let is_comparable = holds.said().is_some();
+        if self.sessions.begin(node.clone(), session, holds) {
             self.outbox.clear(&node);
             self.settle(node.clone(), cx);
             if is_comparable {

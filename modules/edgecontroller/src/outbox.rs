@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use protocol::{NodeName, ObjectChange, ObjectKey};
+use protocol::{NodeName, ObjectChange, ObjectKey, Uid};
 
 /// How many changes are handed over at once.
 const BATCH: usize = 64;
@@ -27,16 +27,23 @@ struct Waiting {
     bytes: usize,
 }
 
+/// An object: one that is made anew under a name is another.
+type Identity = (ObjectKey, Option<Uid>);
+
+fn identity(change: &ObjectChange) -> Identity {
+    (change.key.clone(), change.object.uid())
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    order: VecDeque<ObjectKey>,
-    changes: BTreeMap<ObjectKey, Waiting>,
+    order: VecDeque<Identity>,
+    changes: BTreeMap<Identity, Waiting>,
     bytes: usize,
 }
 
 impl Queue {
     fn insert(&mut self, change: ObjectChange, bytes: usize) {
-        let key = change.key.clone();
+        let key = identity(&change);
         let replaced = self.changes.insert(key.clone(), Waiting { change, bytes });
         self.bytes += bytes;
         match replaced {
@@ -45,7 +52,7 @@ impl Queue {
         }
     }
 
-    fn take(&mut self, key: &ObjectKey) -> Option<ObjectChange> {
+    fn take(&mut self, key: &Identity) -> Option<ObjectChange> {
         let Waiting { change, bytes } = self.changes.remove(key)?;
         self.bytes -= bytes;
         Some(change)
@@ -135,7 +142,7 @@ impl Outbox {
         while let Some(node) = self.turns.pop_front() {
             let Some(mut queue) = self.queues.remove(&node) else { continue };
             let Some(session) = session(&node) else { continue };
-            let keys: Vec<ObjectKey> = queue.order.drain(..BATCH.min(queue.order.len())).collect();
+            let keys: Vec<Identity> = queue.order.drain(..BATCH.min(queue.order.len())).collect();
             let changes = keys.iter().filter_map(|key| queue.take(key)).collect();
             if !queue.order.is_empty() {
                 self.queues.insert(node.clone(), queue);
@@ -158,9 +165,10 @@ impl Outbox {
     pub(crate) fn put_back(&mut self, node: &NodeName, changes: Vec<ObjectChange>) {
         let queue = self.queue(node);
         for change in changes.into_iter().rev() {
-            if !queue.changes.contains_key(&change.key) {
-                queue.order.push_front(change.key.clone());
-                queue.changes.insert(change.key.clone(), Waiting { change, bytes: 0 });
+            let key = identity(&change);
+            if !queue.changes.contains_key(&key) {
+                queue.order.push_front(key.clone());
+                queue.changes.insert(key, Waiting { change, bytes: 0 });
             }
         }
     }
@@ -199,6 +207,22 @@ mod tests {
         assert!(outbox.take(|_| Some(1)).is_none(), "one is under way");
         outbox.arrived();
         assert_eq!(contents(outbox.take(|_| Some(1)).as_ref()), ["Insert c"]);
+    }
+
+    #[test]
+    fn an_object_that_was_made_anew_is_another() {
+        let (mut outbox, n) = (Outbox::new(1 << 20), node("n"));
+        let of = |kind, uid: &str| {
+            let object = format!(r#"{{"metadata":{{"name":"a","uid":"{uid}"}}}}"#);
+            let object = Object::parse(object).expect("it is an object");
+            ObjectChange { kind, key: object.key(ResourceType::POD).expect("a valid name"), object }
+        };
+        for change in [of(ChangeKind::Update, "u"), of(ChangeKind::Delete, "u"), of(ChangeKind::Insert, "v")]
+        {
+            outbox.push(&n, change).expect("room");
+        }
+        let parcel = outbox.take(|_| Some(1));
+        assert_eq!(contents(parcel.as_ref()), ["Delete a", "Insert a"]);
     }
 
     #[test]

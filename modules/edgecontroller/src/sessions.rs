@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use protocol::{Held, NodeName, ObjectChange};
+use protocol::cloud::Holdings;
+use protocol::{NodeName, ObjectChange};
 
 use crate::desired::settle::Settling;
 
@@ -12,7 +13,7 @@ use crate::desired::settle::Settling;
 struct Session {
     number: u64,
     /// What the node holds, until it was compared with what it must know.
-    unsettled: Option<Option<Vec<Held>>>,
+    unsettled: Option<Holdings>,
     /// How far it was told the difference, until it was told all of it.
     settling: Option<Settling>,
     /// How many changes were for the node since the session began.
@@ -44,11 +45,11 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Notes that a session began; `false` if a newer one did before.
-    pub(crate) fn begin(&mut self, node: NodeName, number: u64, held: Option<Vec<Held>>) -> bool {
+    pub(crate) fn begin(&mut self, node: NodeName, number: u64, holds: Holdings) -> bool {
         if self.epoch(&node, number).is_over() {
             return false;
         }
-        self.sessions.insert(node, Session { number, unsettled: Some(held), settling: None, changes: 0 });
+        self.sessions.insert(node, Session { number, unsettled: Some(holds), settling: None, changes: 0 });
         true
     }
 
@@ -85,7 +86,7 @@ impl Sessions {
     /// Tells whether changes are for the node now. One that said what it holds is told the
     /// difference first, which contains all that changed until then.
     pub(crate) fn takes_changes(&self, node: &NodeName) -> bool {
-        self.sessions.get(node).is_some_and(|session| !matches!(session.unsettled, Some(Some(_))))
+        self.sessions.get(node).is_some_and(|session| !matches!(session.unsettled, Some(Holdings::Said(_))))
     }
 
     /// Counts a change for the node.
@@ -129,7 +130,7 @@ impl Sessions {
     }
 
     /// Takes what the node holds, once.
-    pub(crate) fn take_unsettled(&mut self, node: &NodeName) -> Option<Option<Vec<Held>>> {
+    pub(crate) fn take_unsettled(&mut self, node: &NodeName) -> Option<Holdings> {
         self.sessions.get_mut(node)?.unsettled.take()
     }
 
@@ -145,7 +146,7 @@ impl Sessions {
             return false;
         }
         let newest = self.known.get(node).map_or(0, |newest| newest.get());
-        self.begin(node.clone(), newest, None)
+        self.begin(node.clone(), newest, Holdings::Remembered(Vec::new()))
     }
 }
 
@@ -157,11 +158,15 @@ mod tests {
         NodeName::parse("n").expect("a valid name")
     }
 
+    fn unknown() -> Holdings {
+        Holdings::Remembered(Vec::new())
+    }
+
     #[test]
     fn the_newest_session_counts() {
         let mut sessions = Sessions::default();
-        assert!(sessions.begin(node(), 2, None));
-        assert!(!sessions.begin(node(), 1, None));
+        assert!(sessions.begin(node(), 2, unknown()));
+        assert!(!sessions.begin(node(), 1, unknown()));
         assert!(!sessions.end(&node(), 1));
         assert_eq!(sessions.number(&node()), Some(2));
         assert!(sessions.end(&node(), 2));
@@ -171,28 +176,28 @@ mod tests {
     #[test]
     fn what_a_node_holds_is_settled_once_per_session() {
         let mut sessions = Sessions::default();
-        sessions.begin(node(), 1, Some(Vec::new()));
+        sessions.begin(node(), 1, Holdings::Said(Vec::new()));
         assert!(!sessions.takes_changes(&node()));
-        assert_eq!(sessions.take_unsettled(&node()), Some(Some(Vec::new())));
+        assert_eq!(sessions.take_unsettled(&node()), Some(Holdings::Said(Vec::new())));
         assert_eq!(sessions.take_unsettled(&node()), None);
         assert!(sessions.takes_changes(&node()));
-        sessions.begin(node(), 2, None);
+        sessions.begin(node(), 2, unknown());
         assert!(sessions.takes_changes(&node()), "there will be no difference");
-        assert_eq!(sessions.take_unsettled(&node()), Some(None));
+        assert_eq!(sessions.take_unsettled(&node()), Some(unknown()));
     }
 
     #[test]
     fn nothing_is_done_for_a_session_once_a_newer_one_is_known() {
         let mut sessions = Sessions::default();
         let first = sessions.epoch(&node(), 1);
-        assert!(sessions.begin(node(), 1, None));
+        assert!(sessions.begin(node(), 1, unknown()));
         assert!(!first.is_over());
         assert!(sessions.arrive(&node(), 2), "it ends the older one");
         assert!(first.is_over());
         assert_eq!(sessions.number(&node()), None, "it is told nothing before its turn");
         assert!(!sessions.arrive(&node(), 1));
-        assert!(!sessions.begin(node(), 1, None), "a late one");
-        assert!(sessions.begin(node(), 2, None));
+        assert!(!sessions.begin(node(), 1, unknown()), "a late one");
+        assert!(sessions.begin(node(), 2, unknown()));
         assert!(!sessions.epoch(&node(), 2).is_over());
         assert!(sessions.epoch(&node(), 1).is_over());
     }
@@ -207,7 +212,7 @@ mod tests {
         assert_eq!(sessions.number(&node()), Some(3));
         assert!(!sessions.assume(&node()));
         let mut sessions = Sessions::default();
-        sessions.begin(node(), 1, None);
+        sessions.begin(node(), 1, unknown());
         sessions.end(&node(), 1);
         assert!(!sessions.is_missed(&node()), "a late request of a session that ended");
     }

@@ -27,8 +27,37 @@ pub struct NodeConnected {
     pub node: NodeName,
     /// The session's number.
     pub session: u64,
-    /// What the node holds. `None` when its codec cannot say.
-    pub held: Option<Vec<Held>>,
+    /// What the node holds.
+    pub holds: Holdings,
+}
+
+/// What a node holds when it is to be told what it must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holdings {
+    /// This, as it said itself.
+    Said(Vec<Held>),
+    /// It cannot say. This is what it has acknowledged at some time, as far as anybody remembers: it
+    /// may hold it or not, and in any version.
+    Remembered(Vec<Held>),
+}
+
+impl Holdings {
+    /// Returns what the node itself said.
+    #[must_use]
+    pub fn said(&self) -> Option<&[Held]> {
+        match self {
+            Self::Said(held) => Some(held),
+            Self::Remembered(_) => None,
+        }
+    }
+
+    /// Returns all that the node may hold.
+    #[must_use]
+    pub fn list(&self) -> &[Held] {
+        match self {
+            Self::Said(held) | Self::Remembered(held) => held,
+        }
+    }
 }
 
 /// A node's session ended. Published by the cloud hub.
@@ -94,8 +123,17 @@ pub struct NodeSettled {
     pub types: Vec<ResourceType>,
     /// What the node said it keeps, of what it must know.
     pub kept: Vec<Kept>,
-    /// All of these types that it must know.
+    /// All of these types that it must know, or that it may hold and is told to drop.
     pub wanted: BTreeSet<Uid>,
+}
+
+/// Tells what a node has acknowledged, by the records of it; served by the sync controller once it has
+/// read them.
+#[derive(Debug, Clone, Message)]
+#[reply(Vec<Held>)]
+pub struct ReadRecords {
+    /// The node.
+    pub node: NodeName,
 }
 
 /// Says why a change was not queued for a node.

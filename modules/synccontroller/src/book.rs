@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocol::cloud::{Acknowledged, NodeSettled};
-use protocol::{NodeName, ResourceVersion, Uid};
+use protocol::{Held, NodeName, ResourceVersion, Uid};
 use tokio::time::Instant;
 
 use crate::record::{Found, Scope, Subject, Written};
@@ -244,11 +244,21 @@ impl Book {
         self.records_known.insert(scope);
     }
 
+    /// Tells whether it is known what there is.
+    pub(crate) fn is_known(&self) -> bool {
+        self.nodes_known && self.records_known.len() == Scope::ALL.len()
+    }
+
+    /// Lists what a node keeps, by what was heard of it and by its records.
+    pub(crate) fn list(&self, node: &NodeName) -> Vec<Held> {
+        let entries = self.nodes.get(node).into_iter().flat_map(|node| &node.entries);
+        entries.filter_map(|(uid, entry)| entry.held(uid)).collect()
+    }
+
     /// Returns when something is to be written; `None` while nothing is, or while it is not known
     /// what there is.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let is_known = self.nodes_known && self.records_known.len() == Scope::ALL.len();
-        self.queue.first().map(|(due, ..)| *due).filter(|_| is_known)
+        self.queue.first().map(|(due, ..)| *due).filter(|_| self.is_known())
     }
 
     /// Takes what is due, up to a number of writes: what has waited longest first.
@@ -333,6 +343,16 @@ impl Entry {
             queued: None,
             busy: false,
         }
+    }
+
+    /// Returns what the node keeps of the object, if it is not known to have dropped it.
+    fn held(&self, uid: &Uid) -> Option<Held> {
+        let version = match (&self.word, &self.written) {
+            (Word::Kept(version), _) => version.clone(),
+            (Word::Nothing, Some(written)) => ResourceVersion::new(&written.version),
+            (Word::Nothing, None) | (Word::Gone, _) => return None,
+        };
+        Some(Held { key: self.subject.key()?, uid: Some(uid.clone()), resource_version: Some(version) })
     }
 
     /// Returns what is to be done, given whether the node exists.

@@ -1,9 +1,12 @@
 //! Records which version of each object each node has acknowledged, as KubeEdge's users know it:
 //! `kubectl get objectsyncs`.
 //!
-//! The records are for people and their tools; nothing that nodes are told depends on them. So they
+//! The records are for people and their tools; what our nodes are told does not depend on them. So they
 //! are written behind what happens and at a bounded rate, of each object only the newest version.
 //! What was not written yet when the cloud crashes is known again when a node's next session begins.
+//!
+//! Only of an edge that cannot say what it holds, as KubeEdge's, the records are asked: what it may
+//! hold and nobody needs any more, it is told to drop.
 
 mod book;
 mod config;
@@ -14,10 +17,11 @@ mod writer;
 use std::time::Duration;
 
 use beehive::{
-    BuildError, Context, Failure, Group, Handler, Me, Message, Module, ModuleName, TimerKey, Wiring,
+    BuildError, Context, Defer, Failure, Group, Handler, Me, Message, Module, ModuleName, Responder,
+    TimerKey, Wiring,
 };
-use protocol::cloud::{ChangesAcknowledged, NodeSettled};
-use protocol::{NodeName, Uid, group};
+use protocol::cloud::{ChangesAcknowledged, NodeSettled, ReadRecords};
+use protocol::{Held, NodeName, Uid, group};
 use tokio::time::Instant;
 
 use crate::book::{Book, Job, Outcome};
@@ -36,6 +40,8 @@ pub struct SyncController {
     round: Option<Instant>,
     is_writing: bool,
     timer: Option<(Instant, TimerKey)>,
+    /// Who waits for the records to be known.
+    readers: Vec<(NodeName, Responder<Vec<Held>>)>,
 }
 
 /// Records or nodes changed.
@@ -68,11 +74,12 @@ impl Module for SyncController {
 
     fn build(config: SyncControllerConfig, client: kube::Client) -> Result<Self, BuildError> {
         let book = Book::new(config.record_interval);
-        Ok(Self { config, client, book, round: None, is_writing: false, timer: None })
+        Ok(Self { config, client, book, round: None, is_writing: false, timer: None, readers: Vec::new() })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.handles::<ChangesAcknowledged>().handles::<NodeSettled>();
+        wiring.defers::<ReadRecords>();
         wiring.handles::<Seen>().handles::<Write>().handles::<RoundEnded>();
     }
 
@@ -130,6 +137,7 @@ impl Handler<Seen> for SyncController {
             Seen::RecordGone(found) => book.lose_record(&found, now),
             Seen::RecordsEnd(scope) => book.end_records(scope, now),
         }
+        self.answer_readers();
         self.plan(cx);
         Ok(())
     }
@@ -165,7 +173,32 @@ impl Handler<RoundEnded> for SyncController {
     }
 }
 
+impl Defer<ReadRecords> for SyncController {
+    async fn handle(
+        &mut self,
+        ReadRecords { node }: ReadRecords,
+        responder: Responder<Vec<Held>>,
+        _: &mut Context<Self>,
+    ) -> Result<(), Failure> {
+        self.readers.retain(|(_, waiting)| !waiting.is_closed());
+        self.readers.push((node, responder));
+        self.answer_readers();
+        Ok(())
+    }
+}
+
 impl SyncController {
+    /// Tells those who asked what the records say, once they are known. Until then they wait no longer
+    /// than they said.
+    fn answer_readers(&mut self) {
+        if !self.book.is_known() {
+            return;
+        }
+        for (node, responder) in self.readers.drain(..) {
+            responder.reply(self.book.list(&node));
+        }
+    }
+
     /// Sets the timer for what is due next, no earlier than the next round.
     fn plan(&mut self, cx: &mut Context<Self>) {
         let due = self.book.next_due().filter(|_| !self.is_writing);

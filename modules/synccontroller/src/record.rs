@@ -3,7 +3,7 @@
 use api::ResourceKind;
 use api::reliablesyncs::{CLUSTER_OBJECT_SYNC, OBJECT_SYNC, ObjectSyncSpec, ObjectSyncStatus, SyncName};
 use kube::core::{ApiResource, DynamicObject};
-use protocol::{Kept, Namespace, NodeName, ObjectKey, ResourceVersion, Uid};
+use protocol::{Kept, Namespace, NodeName, ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid};
 
 /// Which of the two kinds of record: of objects in namespaces, or of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +53,15 @@ impl Subject {
 
     pub(crate) const fn scope(&self) -> Scope {
         if self.namespace.is_some() { Scope::Namespaced } else { Scope::Cluster }
+    }
+
+    /// Returns the object's key; `None` if the record does not say which object it is about.
+    pub(crate) fn key(&self) -> Option<ObjectKey> {
+        Some(ObjectKey {
+            resource: ResourceType::parse(&self.spec.object_kind.to_ascii_lowercase()).ok()?,
+            namespace: self.namespace.clone(),
+            name: ObjectName::parse(&self.spec.object_name).ok()?,
+        })
     }
 
     /// Tells whether it is an object of this key. Types are kinds in lower case.
@@ -131,6 +140,7 @@ mod tests {
         assert_eq!(found.written, Written { version: "35347".to_owned(), at: Some(35348) });
         assert_eq!(found.subject.scope(), Scope::Namespaced);
         assert!(found.subject.is_of_type("pod"));
+        assert_eq!(found.subject.key().map(|key| key.to_string()), Some("pod default/p-tok".to_owned()));
         let mut other = record.clone();
         other["metadata"]["name"] = "no-dot".into();
         assert_eq!(read(&other), None);

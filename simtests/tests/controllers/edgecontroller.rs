@@ -6,8 +6,8 @@ use std::time::Duration;
 use ::edgecontroller::{EdgeController, EdgeControllerConfig};
 use beehive::{AskError, Probe, Responder};
 use protocol::cloud::{
-    AwaitRoom, CompareNode, Compared, EndSession, NodeArrived, NodeConnected, NodeDisconnected, Room,
-    SendRefused, SendToNode, ServeNode,
+    AwaitRoom, CompareNode, Compared, EndSession, Holdings, NodeArrived, NodeConnected, NodeDisconnected,
+    Room, SendRefused, SendToNode, ServeNode,
 };
 use protocol::{
     Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object, ObjectKey, ObjectName, ResourceType,
@@ -103,7 +103,8 @@ impl Bench {
     }
 
     pub(crate) async fn connect(&self, node: &str, session: u64, held: Option<Vec<Held>>) {
-        self.probe.send(NodeConnected { node: node_name(node), session, held }).await;
+        let holds = held.map_or_else(|| Holdings::Remembered(Vec::new()), Holdings::Said);
+        self.probe.send(NodeConnected { node: node_name(node), session, holds }).await;
     }
 
     pub(crate) fn sent(&self) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::synccontroller::{SyncController, SyncControllerConfig};
 use beehive::Probe;
-use protocol::cloud::{Acknowledged, ChangesAcknowledged, NodeSettled};
+use protocol::cloud::{Acknowledged, ChangesAcknowledged, NodeSettled, ReadRecords};
 use protocol::{Kept, Namespace, NodeName, ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid};
 use serde_json::{Value, json};
 
@@ -206,5 +206,22 @@ async fn an_api_server_that_is_away_is_written_to_when_it_is_back() {
     probe.advance(Duration::from_secs(300)).await;
     cluster.cut(false);
     expect(&cluster, &[("n.u", "2"), ("n.v", "2")]).await;
+    probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_asks_what_a_node_keeps_waits_until_the_records_were_read() {
+    let cluster = cluster().await;
+    let probe = start(&cluster).await;
+    acknowledge(&probe, 1, [pod("u", 7), kept("node", "Node", "n", "nn", 8)]).await;
+    expect(&cluster, &[("n.u", "7")]).await;
+    until("the node's", async || !records(&cluster, CLUSTER_RECORDS).await.is_empty()).await;
+    probe.stop().await;
+
+    let probe = start(&cluster).await;
+    let told = probe.ask(ReadRecords { node: node() }).await.expect("an answer");
+    let told: Vec<_> =
+        told.iter().map(|held| (held.key.to_string(), held.uid.as_ref().map_or("", Uid::as_str))).collect();
+    assert_eq!(told, [("node n".to_owned(), "nn"), ("pod default/pod-u".to_owned(), "u")]);
     probe.stop().await;
 }

@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use simtests::{Failure, Sim, cluster};
+use simtests::{Direction, Failure, Sim, cluster};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const EDGE: &str = "edge-01";
@@ -187,6 +187,37 @@ fn records_are_right_again_after_the_cloud_crashed_in_the_middle() {
             sim.run_for(MINUTE)?;
             sim.restart("cloud")?;
             records_come_right(sim, &kube, &["second"], &["config"])
+        });
+    }
+}
+
+#[test]
+fn an_edge_that_cannot_say_what_it_holds_drops_what_was_deleted_without_it() {
+    for crashes in [false, true] {
+        simtests::check(6, |sim| {
+            let kube = start(sim, "", KUBEEDGE)?;
+            records_come_right(sim, &kube, &["first"], &["config"])?;
+            for text in ["the cloud was not reached", "the node is silent"] {
+                sim.allow_log(text);
+            }
+            for direction in Direction::BOTH {
+                sim.cut(EDGE, direction);
+            }
+            sim.run_for(MINUTE)?;
+            let pods: Api<Pod> = Api::default_namespaced(kube.clone());
+            sim.block_on(pods.delete("first", &DeleteParams::default().grace_period(0)))
+                .expect("it is there");
+            sim.until("it is gone", MINUTE, async || cluster::pod_is_gone(&kube, "first").await)?;
+            if crashes {
+                sim.crash("cloud");
+                sim.run_for(MINUTE / 12)?;
+                sim.restart("cloud")?;
+            }
+            assert_eq!(sim.containers(EDGE).len(), 1, "it runs on");
+            sim.heal_link(EDGE);
+            sim.run_for(2 * MINUTE)?;
+            assert!(sim.containers(EDGE).is_empty(), "nobody wants it any more");
+            records_come_right(sim, &kube, &[], &[])
         });
     }
 }

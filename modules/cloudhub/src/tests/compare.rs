@@ -43,7 +43,8 @@ async fn answer(edge: &mut Edge, inventory: &Inventory) -> usize {
 
 /// Returns what the newest session's node was said to hold.
 fn connected(probe: &Probe<CloudHub>) -> Option<Vec<Held>> {
-    probe.published::<NodeConnected>().pop().expect("a node connected").held
+    let connected = probe.published::<NodeConnected>().pop().expect("a node connected");
+    connected.holds.said().map(<[Held]>::to_vec)
 }
 
 fn session(probe: &Probe<CloudHub>) -> u64 {

@@ -68,9 +68,14 @@ impl Desired {
         }
         let node = held.node.clone();
         let before = held.tracked.facts.needs.clone();
+        let older = held.tracked.object.clone();
         let changed = held.tracked.renew(object);
         let object = held.tracked.object.clone();
         let mut effects = self.acquire(&node, &facts, Some(&before));
+        if older.uid() != object.uid() {
+            // The deletion of the one before was missed.
+            effects.push(send(&node, ChangeKind::Delete, &key, older));
+        }
         if changed {
             effects.push(send(&node, ChangeKind::Update, &key, object));
         }

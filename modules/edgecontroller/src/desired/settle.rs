@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::cloud::Holdings;
 use protocol::{
     ChangeKind, Held, Kept, NodeName, Object, ObjectChange, ObjectKey, ResourceType, ResourceVersion, Uid,
 };
@@ -50,6 +51,8 @@ fn place(key: ObjectKey) -> Place {
 pub(crate) struct Settling {
     /// What the node holds and was not compared yet.
     held: BTreeMap<ObjectKey, Held>,
+    /// What it may hold, since it acknowledged that once, and was not compared yet.
+    remembered: BTreeMap<ObjectKey, Vec<Held>>,
     progress: Progress,
 }
 
@@ -62,30 +65,41 @@ enum Progress {
 }
 
 impl Settling {
-    /// Begins for a node that holds this.
-    pub(crate) fn new(held: Vec<Held>) -> Self {
-        let held = held.into_iter().map(|held| (held.key.clone(), held)).collect();
-        Self { held, progress: Progress::Wanted { after: None } }
+    /// Begins for a node that holds this. One that cannot say what it holds is told all that it must know.
+    pub(crate) fn new(holds: Holdings) -> Self {
+        let (mut held, mut remembered) = (BTreeMap::new(), BTreeMap::<ObjectKey, Vec<Held>>::new());
+        match holds {
+            Holdings::Said(said) => held.extend(said.into_iter().map(|held| (held.key.clone(), held))),
+            Holdings::Remembered(all) => {
+                for held in all {
+                    remembered.entry(held.key.clone()).or_default().push(held);
+                }
+            }
+        }
+        Self { held, remembered, progress: Progress::Wanted { after: None } }
     }
 
     /// Tells whether the node was told everything.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.progress, Progress::Rest) && self.held.is_empty()
+        matches!(self.progress, Progress::Rest) && self.held.is_empty() && self.remembered.is_empty()
     }
 
-    /// Notes a change that the node is told besides, so that it is not told again.
+    /// Notes a change that the node is told besides, so that it is not told again, nor what was before.
     pub(crate) fn note(&mut self, change: &ObjectChange) {
         let ObjectChange { kind, key, object } = change;
-        if *kind == ChangeKind::Delete {
+        if let Some(remembered) = self.remembered.get_mut(key) {
+            remembered.retain(|held| is_another(held, object));
+        }
+        let is_ahead = match &self.progress {
+            Progress::Wanted { after } => after.as_ref().is_none_or(|after| place(key.clone()) > *after),
+            Progress::Rest => false,
+        };
+        if *kind == ChangeKind::Delete || !is_ahead {
             self.held.remove(key);
             return;
         }
-        let Progress::Wanted { after } = &self.progress else { return };
-        let is_ahead = after.as_ref().is_none_or(|after| place(key.clone()) > *after);
-        if is_ahead {
-            let (uid, resource_version) = (object.uid(), object.resource_version());
-            self.held.insert(key.clone(), Held { key: key.clone(), uid, resource_version });
-        }
+        let (uid, resource_version) = (object.uid(), object.resource_version());
+        self.held.insert(key.clone(), Held { key: key.clone(), uid, resource_version });
     }
 }
 
@@ -94,19 +108,23 @@ impl Settling {
 pub(crate) struct Comparison {
     /// What it said it keeps, of what it must know.
     pub(crate) kept: Vec<Kept>,
-    /// All that it must know.
+    /// All that it must know, and what it may hold until it has heard that it is gone.
     pub(crate) wanted: BTreeSet<Uid>,
 }
 
 impl Desired {
     /// Tells what a node keeps of what it must know.
-    pub(crate) fn compare(&self, node: &NodeName, held: Option<&[Held]>) -> Comparison {
+    pub(crate) fn compare(&self, node: &NodeName, holds: &Holdings) -> Comparison {
         let wanted = self.wanted(node);
         let mut comparison = Comparison {
             kept: Vec::new(),
             wanted: wanted.values().filter_map(|wanted| wanted.object.uid()).collect(),
         };
-        for held in held.unwrap_or_default() {
+        let Holdings::Said(held) = holds else {
+            comparison.wanted.extend(holds.list().iter().filter_map(|held| held.uid.clone()));
+            return comparison;
+        };
+        for held in held {
             let Some(uid) = &held.uid else { continue };
             match wanted.get(&held.key) {
                 Some(Wanted { object, .. }) if object.uid().as_ref() == Some(uid) => {
@@ -157,10 +175,14 @@ impl Desired {
                     return effects;
                 }
                 let key = &place.1;
+                let remembered = settling.remembered.remove(key).unwrap_or_default();
+                let (others, same): (Vec<_>, Vec<_>) =
+                    remembered.into_iter().partition(|held| is_another(held, wanted.object));
+                effects.extend(others.iter().filter_map(|held| end(node, held)));
                 let kind = match settling.held.remove(key) {
                     Some(held) if wanted.is_held(&held) => None,
                     Some(_) => Some(ChangeKind::Update),
-                    None if is_update(key, wanted.object) => Some(ChangeKind::Update),
+                    None if is_update(key, wanted.object) || !same.is_empty() => Some(ChangeKind::Update),
                     None => Some(ChangeKind::Insert),
                 };
                 effects.extend(kind.map(|kind| send(node, kind, key, wanted.object.clone())));
@@ -172,19 +194,37 @@ impl Desired {
             }
         }
         while effects.len() < most {
-            let Some((key, held)) = settling.held.pop_first() else { break };
-            if !is_watched(&key.resource) {
-                effects.push(Effect::Check { node: node.clone(), held });
-            } else if self.is_unknown(&key) && self.needs(node, &key) {
-                if let Some(entry) = self.nodes.get_mut(node) {
-                    entry.doubtful.insert(key, held.uid);
-                }
-            } else if let Ok(object) = raw::tombstone(&key, held.uid.as_ref()) {
-                effects.push(send(node, ChangeKind::Delete, &key, object));
-            }
+            let next = settling.held.pop_first().map(|(_, held)| vec![held]);
+            let Some(held) = next.or_else(|| Some(settling.remembered.pop_first()?.1)) else { break };
+            effects.extend(held.into_iter().filter_map(|held| self.settle_rest(node, held)));
         }
         effects
     }
+
+    /// Returns what follows from that a node holds something that it need not know.
+    fn settle_rest(&mut self, node: &NodeName, held: Held) -> Option<Effect> {
+        if !is_watched(&held.key.resource) {
+            return Some(Effect::Check { node: node.clone(), held });
+        }
+        if self.is_unknown(&held.key) && self.needs(node, &held.key) {
+            if let Some(entry) = self.nodes.get_mut(node) {
+                entry.doubtful.insert(held.key, held.uid);
+            }
+            return None;
+        }
+        end(node, &held)
+    }
+}
+
+/// Lets a node know that what it holds is gone.
+fn end(node: &NodeName, held: &Held) -> Option<Effect> {
+    let object = raw::tombstone(&held.key, held.uid.as_ref()).ok()?;
+    Some(send(node, ChangeKind::Delete, &held.key, object))
+}
+
+/// Tells whether a pod was made anew under the name of one that is held.
+fn is_another(held: &Held, newest: &Object) -> bool {
+    held.key.resource == ResourceType::POD && held.uid.is_some() && held.uid != newest.uid()
 }
 
 /// The types of which all objects that concern a node are known here.

@@ -1,5 +1,6 @@
 //! What nodes are told, told as stories.
 
+use protocol::cloud::Holdings;
 use protocol::{Held, Namespace, ObjectName, ResourceVersion};
 use serde_json::{Value, json};
 
@@ -87,7 +88,7 @@ fn see_map(desired: &mut Desired, name: &str, version: u64) -> Vec<String> {
 
 /// Settles a node in parts of two.
 fn settle(desired: &mut Desired, held: &[Held]) -> Vec<Effect> {
-    let mut settling = Settling::new(held.to_vec());
+    let mut settling = Settling::new(said(held));
     let mut effects = Vec::new();
     while !settling.is_over() {
         let part = desired.settle(&node_name("n"), &mut settling, 2);
@@ -103,6 +104,10 @@ fn held(resource: ResourceType, name: &str, uid: Option<&str>, version: Option<&
         uid: uid.map(|uid| Uid::parse(uid).expect("a valid uid")),
         resource_version: version.map(ResourceVersion::new),
     }
+}
+
+fn said(held: &[Held]) -> Holdings {
+    Holdings::Said(held.to_vec())
 }
 
 #[test]
@@ -330,7 +335,7 @@ fn what_changes_while_a_node_is_settled_is_told_once() {
         see_map(&mut desired, name, version);
     }
     let n = node_name("n");
-    let mut settling = Settling::new(vec![held(CONFIG_MAP, "z", Some("uid-z"), Some("1"))]);
+    let mut settling = Settling::new(said(&[held(CONFIG_MAP, "z", Some("uid-z"), Some("1"))]));
     let first = told(desired.settle(&n, &mut settling, 2));
     assert_eq!(first, ["n: Insert configmap d/a at 1", "n: Insert configmap d/b at 2"]);
     // Behind the place, before it, deleted before it, and new before it.
@@ -349,6 +354,64 @@ fn what_changes_while_a_node_is_settled_is_told_once() {
         rest.extend(told(desired.settle(&n, &mut settling, 2)));
     }
     assert_eq!(rest, ["n: Update node n at 1", "n: Insert pod d/p at 10", "n: Delete configmap d/z"]);
+}
+
+#[test]
+fn a_node_that_cannot_say_what_it_holds_is_told_what_is_gone_of_what_it_acknowledged() {
+    let mut desired = started();
+    see_pod(&mut desired, "p", 10, "n", &[]);
+    see_pod(&mut desired, "made-anew", 11, "n", &[]);
+    let mut settling = Settling::new(Holdings::Remembered(vec![
+        held(POD, "p", Some("uid-p"), Some("10")),
+        held(POD, "made-anew", Some("uid-before"), Some("9")),
+        held(POD, "gone", Some("uid-gone"), Some("3")),
+        held(CONFIG_MAP, "gone", Some("uid-map"), Some("4")),
+    ]));
+    let told = told(desired.settle(&node_name("n"), &mut settling, 100));
+    let expected = [
+        "n: Update node n at 1",
+        "n: Delete pod d/made-anew",
+        "n: Insert pod d/made-anew at 11",
+        "n: Update pod d/p at 10",
+        "n: Delete configmap d/gone",
+        "n: Delete pod d/gone",
+    ];
+    let (mut sorted, mut all) = (told.clone(), expected.map(str::to_owned).to_vec());
+    sorted.sort();
+    all.sort();
+    assert_eq!(sorted, all);
+    let place = |line: &str| told.iter().position(|told| told == line);
+    assert!(place("n: Delete pod d/made-anew") < place("n: Insert pod d/made-anew at 11"), "{told:?}");
+    assert!(settling.is_over());
+}
+
+#[test]
+fn what_a_node_is_told_meanwhile_is_not_taken_for_what_it_held_before() {
+    for holds in [Holdings::Said as fn(_) -> _, Holdings::Remembered] {
+        let mut desired = started();
+        see_pod(&mut desired, "p", 10, "n", &[]);
+        let mut settling = Settling::new(holds(vec![held(CONFIG_MAP, "c", Some("uid-c"), Some("1"))]));
+        let first = desired.settle(&node_name("n"), &mut settling, 1);
+        assert_eq!(first.len(), 1);
+        // A pod that comes needs what the node was not to know before.
+        see_pod(&mut desired, "q", 11, "n", &["c"]);
+        for effect in desired.fetched(key(CONFIG_MAP, "c"), Some(object("c", 1, json!({})))) {
+            let Effect::Send { change, .. } = effect else { panic!("it is told: {effect:?}") };
+            settling.note(&change);
+        }
+        let rest = told(desired.settle(&node_name("n"), &mut settling, 100));
+        assert!(!rest.iter().any(|line| line.contains("Delete")), "{rest:?}");
+    }
+}
+
+#[test]
+fn a_pod_whose_deletion_was_missed_ends_before_the_next_one_of_its_name() {
+    let mut desired = started();
+    see_pod(&mut desired, "p", 10, "n", &[]);
+    let mut anew = pod("p", 20, "n", &[]).value().expect("JSON");
+    anew["metadata"]["uid"] = json!("another");
+    let effects = desired.see_pod(key(POD, "p"), Object::from_value(&anew).expect("it is an object"));
+    assert_eq!(told(effects), ["n: Delete pod d/p at 10", "n: Update pod d/p at 20"]);
 }
 
 #[test]
@@ -388,13 +451,13 @@ fn what_a_node_keeps_of_what_it_must_know_is_told_with_the_version_that_it_keeps
         held(CONFIG_MAP, "unknown", Some("uid-unknown"), Some("1")),
         held(CONFIG_MAP, "forgotten", Some("uid-forgotten"), Some("1")),
     ];
-    let Comparison { kept, wanted } = desired.compare(&node_name("n"), Some(&holds));
+    let Comparison { kept, wanted } = desired.compare(&node_name("n"), &said(&holds));
     let kept: Vec<_> =
         kept.iter().map(|kept| format!("{} {} {}", kept.kind, kept.uid, kept.version)).collect();
     assert_eq!(kept, ["Pod uid-p 3", "ConfigMap uid-kept 7"]);
     let expected = ["uid-kept", "uid-lacking", "uid-made-anew", "uid-n", "uid-p", "uid-unknown"];
     assert_eq!(wanted.iter().map(Uid::as_str).collect::<Vec<_>>(), expected);
 
-    let Comparison { kept, wanted } = desired.compare(&node_name("n"), None);
-    assert_eq!((kept.len(), wanted.len()), (0, 5), "a node that cannot say what it holds");
+    let Comparison { kept, wanted } = desired.compare(&node_name("n"), &Holdings::Remembered(holds.to_vec()));
+    assert_eq!((kept.len(), wanted.len()), (0, 8), "a node that cannot say what it holds");
 }

@@ -185,3 +185,30 @@ fn what_others_do_to_records_is_mended_and_what_is_refused_is_left() {
     keep(&mut book, 1, kept("a", "u", 2), now);
     assert_eq!(jobs(&mut book, now + INTERVAL), [r#"u Create("2")"#], "until more is heard");
 }
+
+#[test]
+fn what_a_node_keeps_is_told_by_its_records_and_by_what_was_heard_since() {
+    let (mut book, now) = book(&[
+        found("recorded", "r", "4", 10),
+        found("dropped", "d", "5", 11),
+        found("newer", "n", "6", 12),
+        found("announced", "a", "", 13),
+    ]);
+    keep(&mut book, 1, kept("newer", "n", 7), now);
+    keep(&mut book, 1, kept("unwritten", "u", 8), now);
+    let gone = Acknowledged::Gone { key: key("dropped"), uid: Some(uid("d")) };
+    book.acknowledged(&node("n"), 1, gone, now);
+    let listed: Vec<_> = book
+        .list(&node("n"))
+        .iter()
+        .map(|held| format!("{} {}", held.key, held.resource_version.as_ref().expect("a version")))
+        .collect();
+    let expected = [
+        "pod default/announced ",
+        "pod default/newer 7",
+        "pod default/recorded 4",
+        "pod default/unwritten 8",
+    ];
+    assert_eq!(listed, expected);
+    assert_eq!(book.list(&node("m")), []);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use beehive::{Bus, Me, Message};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use protocol::cloud::{NodeArrived, NodeConnected, NodeDisconnected, ServeNode};
+use protocol::cloud::{Holdings, NodeArrived, NodeConnected, NodeDisconnected, ServeNode};
 use protocol::{Held, NodeName, NodeRequest, group};
 use rand::Rng as _;
 use tokio::sync::mpsc;
@@ -54,7 +54,8 @@ impl Session {
         let held = self.hello(&mut link).await.unwrap_or_default();
         if self.begins {
             self.announce(NodeArrived { node: node.clone(), session: number }).await;
-            self.announce(NodeConnected { node: node.clone(), session: number, held }).await;
+            let holds = held.map_or_else(|| Holdings::Remembered(Vec::new()), Holdings::Said);
+            self.announce(NodeConnected { node: node.clone(), session: number, holds }).await;
         }
         let (ends, bus) = (self.ends, self.bus.clone());
         self.run(link, outgoing).await;
