@@ -1,9 +1,10 @@
 //! How the cloud speaks TLS to clients that may have a certificate.
 
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{AlertDescription, CertificateError, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -59,4 +60,55 @@ where
         .with_single_cert(chain, key)?;
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
+}
+
+/// Says what it means that a handshake failed, where it is about who trusts whom.
+pub(crate) fn doubt(error: &io::Error) -> Option<&'static str> {
+    let problem = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>())?;
+    match problem {
+        rustls::Error::AlertReceived(
+            AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA,
+        ) => Some(
+            "it does not believe the cloud's certificate: its clock is wrong, it knows another authority, or it \
+             dials a name that is not in cloudHub.advertiseAddress or dnsNames",
+        ),
+        rustls::Error::NoCertificatesPresented => Some(
+            "it has no certificate: this is the port of the links; edgeHub.httpServer must have the port of \
+             cloudHub.https, usually 10002",
+        ),
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        ) => Some("its certificate is not in force: it ended, or one of the clocks is wrong"),
+        rustls::Error::InvalidCertificate(_) => {
+            Some("its certificate is of another authority: it has to join this cloud")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_handshake_means_is_said() {
+        let failed = |problem: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, problem);
+        for (problem, expected) in [
+            (rustls::Error::AlertReceived(AlertDescription::BadCertificate), "its clock is wrong"),
+            (rustls::Error::NoCertificatesPresented, "must have the port of cloudHub.https"),
+            (rustls::Error::InvalidCertificate(CertificateError::Expired), "it ended"),
+            (rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer), "another authority"),
+        ] {
+            let said = doubt(&failed(problem)).expect("it is about trust");
+            assert!(said.contains(expected), "{said}");
+        }
+        assert_eq!(doubt(&failed(rustls::Error::HandshakeNotComplete)), None);
+        assert_eq!(doubt(&io::ErrorKind::ConnectionReset.into()), None);
+    }
 }

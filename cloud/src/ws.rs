@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use link_ws::{LinkCertificates, header, link, settings};
+use protocol::NodeName;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::CertificateDer;
@@ -18,13 +19,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::accept_hdr_async_with_config;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use wire::Codec;
 use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener, TlsFiles};
 
 use crate::accept::accept_giving_way;
-use crate::tls::Live;
+use crate::tls::{Live, doubt};
 
 /// Connections that may wait for the hub after their handshake.
 const BACKLOG: usize = 64;
@@ -194,15 +196,19 @@ async fn enter(door: Door, stream: TcpStream, address: SocketAddr, give_way: one
 async fn handshake(door: &Door, stream: TcpStream, address: SocketAddr) -> Result<Accepted, LinkError> {
     let failed = |error: String| LinkError::Handshake(error);
     stream.set_nodelay(true).map_err(|error| LinkError::Transport(error.to_string()))?;
-    let stream = door.tls.acceptor().accept(stream).await.map_err(|error| failed(error.to_string()))?;
+    let untrusted = |error: std::io::Error| match doubt(&error) {
+        Some(doubt) => failed(format!("{error}: {doubt}")),
+        None => failed(error.to_string()),
+    };
+    let stream = door.tls.acceptor().accept(stream).await.map_err(untrusted)?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificate = certificates.first().ok_or_else(|| failed("no certificate".to_owned()))?;
     let identity = Identity::Certificate(common_name(certificate)?);
     let mut claim = None;
-    let upgrade = Upgrade { claim: &mut claim };
+    let upgrade = Upgrade { identity: &identity, claim: &mut claim };
     let socket = accept_hdr_async_with_config(stream, upgrade, Some(settings(door.on.frame_bytes_max)))
         .await
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(refused(error)))?;
     let Claim { node, codec } = claim.ok_or_else(|| failed("no upgrade".to_owned()))?;
     Ok(Accepted { identity, claimed: node, codec, address: address.to_string(), link: link(socket) })
 }
@@ -224,6 +230,7 @@ struct Claim {
 }
 
 struct Upgrade<'a> {
+    identity: &'a Identity,
     claim: &'a mut Option<Claim>,
 }
 
@@ -231,6 +238,7 @@ impl Callback for Upgrade<'_> {
     fn on_request(self, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
         let value = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         let Some(node) = value(header::NODE) else { return Err(refusal("the header node_id is missing")) };
+        check(self.identity, node)?;
         // Upstream's server would upgrade and then never read.
         if value(header::USE) != Some(header::USE_MESSAGES) {
             return Err(refusal("the header ConnectionUse is not msg"));
@@ -244,10 +252,37 @@ impl Callback for Upgrade<'_> {
     }
 }
 
+/// Refuses who claims to be another node than its certificate is of.
+fn check(identity: &Identity, claimed: &str) -> Result<(), ErrorResponse> {
+    let node =
+        NodeName::parse(claimed).map_err(|problem| refusal(&format!("the header node_id: {problem}")))?;
+    if identity.may_speak_for(&node) {
+        return Ok(());
+    }
+    let of = match identity {
+        Identity::Certificate(name) => name.as_str(),
+        Identity::SameProcess => "this process",
+    };
+    let mut response = refusal(&format!("the certificate is of {of:?}, not of the node {node}"));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    Err(response)
+}
+
 fn refusal(text: &str) -> ErrorResponse {
     let mut response = ErrorResponse::new(Some(format!("{text}\n")));
     *response.status_mut() = StatusCode::BAD_REQUEST;
     response
+}
+
+/// Says why an upgrade was refused, where it was.
+fn refused(error: Error) -> String {
+    match error {
+        Error::Http(response) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            format!("{}: {}", response.status(), String::from_utf8_lossy(body).trim())
+        }
+        error => error.to_string(),
+    }
 }
 
 /// Makes a server that lets in only edges with a certificate.

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use cloudcore::ws::WsIncoming;
 use futures::{SinkExt, StreamExt};
 use link_ws::authority::Authority;
-use protocol::NodeName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -138,11 +137,19 @@ async fn a_certificate_of_another_node_does_not_speak_for_the_claimed_one() {
     let mut cloud = cloud().await;
     let client = cloud.authority.client("system:node:edge-2");
     let headers = [("node_id", "edge-1"), ("connectionuse", "msg")];
-    let (_edge, _) = cloud.upgrade(client, &headers).await.expect("the transport takes it");
-    let accepted = cloud.accept().await;
-    let claimed = NodeName::parse(&accepted.claimed).expect("a name");
-    assert!(!accepted.identity.may_speak_for(&claimed));
-    assert!(accepted.identity.may_speak_for(&NodeName::parse("edge-2").expect("a name")));
+    match cloud.upgrade(client, &headers).await {
+        Err(Error::Http(response)) => {
+            assert_eq!(response.status().as_u16(), 403);
+            let said = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();
+            assert_eq!(said.trim(), r#"the certificate is of "system:node:edge-2", not of the node edge-1"#);
+        }
+        other => panic!("it is refused: {other:?}"),
+    }
+    let client = cloud.authority.client("system:node:edge-2");
+    let no_name = [("node_id", "Not a name"), ("connectionuse", "msg")];
+    assert!(is_refused(&cloud.upgrade(client, &no_name).await, 400));
+    let _edge = cloud.edge("edge-2").await;
+    assert_eq!(cloud.accept().await.claimed, "edge-2", "nobody came before");
 }
 
 #[tokio::test]

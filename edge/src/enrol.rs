@@ -25,7 +25,7 @@ use self::request::Server;
 use crate::tls::believing_anyone;
 
 pub use self::files::WriteError;
-pub use self::request::RequestError;
+pub use self::request::{Doubt, RequestError};
 pub use self::survey::{Registration, Survey, survey};
 
 /// The pause after a request failed, and the longest one.
@@ -90,8 +90,17 @@ fn advice(error: &RequestError) -> &'static str {
         RequestError::Refused { status: StatusCode::UNAUTHORIZED, .. } => {
             " (set edgeHub.token to what `keadm gettoken` prints now)"
         }
-        RequestError::Trust { .. } => {
+        RequestError::Trust { doubt: Doubt::Time, .. } => {
+            " (compare the clock of this machine with the cloud's)"
+        }
+        RequestError::Trust { doubt: Doubt::Name, .. } => {
             " (is the host of edgeHub.httpServer in the cloud's cloudHub.advertiseAddress or dnsNames?)"
+        }
+        RequestError::Trust { doubt: Doubt::Uncertified, .. } => {
+            " (edgeHub.httpServer has the port of the links: it must be that of cloudHub.https, usually 10002)"
+        }
+        RequestError::Trust { doubt: Doubt::Other, .. } => {
+            " (edgeHub.httpServer leads to something else than the cloud, or the cloud has a new authority)"
         }
         _ => "",
     }
@@ -104,7 +113,8 @@ impl EnrolError {
         match self {
             Self::Request(RequestError::Unreachable { .. }) => true,
             Self::Request(RequestError::Refused { status, .. }) => {
-                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+                let passes = [StatusCode::TOO_MANY_REQUESTS, StatusCode::CONFLICT];
+                status.is_server_error() || passes.contains(status)
             }
             _ => false,
         }

@@ -139,6 +139,14 @@ impl Secrets {
         let found = within(format!("reading the node {name}"), api.get_opt(name.as_str())).await?;
         Ok(found.is_some())
     }
+
+    /// Tells whether a node is registered and lives.
+    pub(crate) async fn is_ready(&self, name: &NodeName) -> Result<bool, SecretError> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let found = within(format!("reading the node {name}"), api.get_opt(name.as_str())).await?;
+        let conditions = found.and_then(|node| node.status?.conditions).unwrap_or_default();
+        Ok(conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"))
+    }
 }
 
 fn secret(name: &str, values: &Values, version: Option<String>) -> Secret {

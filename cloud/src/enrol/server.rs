@@ -1,6 +1,7 @@
 //! The HTTPS server of which edges get the authority and their certificates.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,7 +26,7 @@ use super::secrets::Secrets;
 use super::token;
 use crate::accept::accept_giving_way;
 use crate::linger::{LingerLimits, Lingering};
-use crate::tls::Live;
+use crate::tls::{Live, doubt};
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 const CONNECTIONS_MAX: usize = 256;
@@ -35,6 +36,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a connection has to say what it wants while others wait for a place.
 const CROWDED_TIMEOUT: Duration = Duration::from_millis(2500);
+const OTHER_PORT: &str = "this is the port for joining, cloudHub.https: \
+    edgeHub.websocket.server must have the port of cloudHub.websocket, usually 10000";
 /// Go's number of the usage clientAuth.
 const CLIENT_AUTH: i64 = 2;
 
@@ -76,7 +79,7 @@ pub(crate) async fn serve(
 ) {
     let serving = |stream, peer, give_way: oneshot::Receiver<Duration>| {
         let asked = Arc::new(AtomicBool::new(false));
-        let connection = connection(stream, tls.acceptor(), desk.clone(), Arc::clone(&asked));
+        let connection = connection(stream, peer, tls.acceptor(), desk.clone(), Arc::clone(&asked));
         let in_the_way = async move {
             if give_way.await.is_err() || asked.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
@@ -106,13 +109,19 @@ pub(crate) async fn serve(
 
 async fn connection(
     stream: TcpStream,
+    peer_address: SocketAddr,
     tls: TlsAcceptor,
     desk: Desk,
     asked: Arc<AtomicBool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     let stream = Lingering::new(stream, LingerLimits::default());
-    let stream = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await??;
+    let stream = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await?;
+    let stream = stream.inspect_err(|error| {
+        if let Some(doubt) = doubt(error) {
+            tracing::warn!(%peer_address, %error, doubt, "an edge could not join");
+        }
+    })?;
     let certificates = stream.get_ref().1.peer_certificates();
     // TLS has checked that it is of the authority and in force.
     let peer = certificates.and_then(|chain| chain.first()).and_then(|leaf| Subject::of_certificate(leaf));
@@ -134,6 +143,10 @@ impl Desk {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
         }
         let path = request.uri().path();
+        if request.headers().contains_key(header::UPGRADE) {
+            tracing::warn!(path, "an edge dialed its link to the port for joining");
+            return text(StatusCode::BAD_REQUEST, OTHER_PORT);
+        }
         if let Some(node) = path.strip_prefix("/node/") {
             return self.find(node).await;
         }
@@ -166,7 +179,10 @@ impl Desk {
     ) -> Answer {
         let (head, body) = request.into_parts();
         let authority = self.authority.get();
-        let checked = admit(&authority, &head.headers, peer);
+        let checked = match admit(&authority, &head.headers, peer) {
+            Ok(node) if peer.is_none() => self.check_name(&node).await.map(|()| node),
+            checked => checked,
+        };
         let outcome = match checked {
             Err(refusal) => Err(refusal),
             Ok(node) => match Limited::new(body, BODY_BYTES_MAX).collect().await {
@@ -190,6 +206,26 @@ impl Desk {
                     head.headers.get("NodeName").and_then(|name| name.to_str().ok()).unwrap_or_default();
                 tracing::warn!(node, reason, "a certificate was refused");
                 text(status, &reason)
+            }
+        }
+    }
+
+    /// Refuses the name of a node that lives: whoever has a token must not take its place, be it by
+    /// mistake. Once that node is gone its name is free.
+    async fn check_name(&self, node: &NodeName) -> Result<(), Refusal> {
+        match self.secrets.is_ready(node).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Refusal(
+                StatusCode::CONFLICT,
+                format!(
+                    "a node {node} is Ready: another machine has this name. If this machine was that node, \
+                     wait until the cloud takes it for gone, usually 40 seconds"
+                ),
+            )),
+            Err(error) => {
+                tracing::warn!(%node, %error, "whether a node of this name lives could not be read");
+                let problem = "the cloud did not reach its Kubernetes API to look whether the name is free";
+                Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, problem.to_owned()))
             }
         }
     }

@@ -32,6 +32,8 @@ pub enum RequestError {
         server: String,
         /// What TLS said.
         problem: String,
+        /// What that is about.
+        doubt: Doubt,
     },
     /// The server refuses.
     #[error("the cloud at {server} refused the request with {status}: {reason}")]
@@ -46,6 +48,34 @@ pub enum RequestError {
     /// The address of the server is of no use.
     #[error("edgeHub.httpServer is of no use: {0}")]
     Server(String),
+}
+
+/// What makes one end of a connection doubt the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The time at which the cloud's certificate is valid.
+    Time,
+    /// The name by which the cloud was asked.
+    Name,
+    /// The server asks for a certificate that an edge has only once it joined.
+    Uncertified,
+    /// Anything else.
+    Other,
+}
+
+impl Doubt {
+    fn of(problem: &rustls::Error) -> Self {
+        use rustls::{AlertDescription as Alert, CertificateError as Of, Error};
+        match problem {
+            Error::InvalidCertificate(
+                Of::Expired | Of::ExpiredContext { .. } | Of::NotValidYet | Of::NotValidYetContext { .. },
+            )
+            | Error::AlertReceived(Alert::CertificateExpired) => Self::Time,
+            Error::InvalidCertificate(Of::NotValidForName | Of::NotValidForNameContext { .. }) => Self::Name,
+            Error::AlertReceived(Alert::CertificateRequired) => Self::Uncertified,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Where to ask.
@@ -134,9 +164,11 @@ impl Server {
     fn untrusted(&self, error: &std::io::Error) -> RequestError {
         let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
         match tls {
-            Some(problem) => {
-                RequestError::Trust { server: self.authority.clone(), problem: problem.to_string() }
-            }
+            Some(problem) => RequestError::Trust {
+                server: self.authority.clone(),
+                problem: problem.to_string(),
+                doubt: Doubt::of(problem),
+            },
             None => self.unreachable(error.to_string()),
         }
     }

@@ -186,8 +186,10 @@ impl EdgedConfig {
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         let mut say = |path: &str, message: String| problems.push((path.to_owned(), message));
-        if !self.hostname_override.is_empty() && protocol::NodeName::parse(&self.hostname_override).is_err() {
-            say("hostnameOverride", format!("{:?} is no node name", self.hostname_override));
+        if !self.hostname_override.is_empty()
+            && let Err(problem) = protocol::NodeName::parse(&self.hostname_override)
+        {
+            say("hostnameOverride", problem.to_string());
         }
         if !self.node_ip.is_empty() && self.node_ip.parse::<std::net::IpAddr>().is_err() {
             say("nodeIP", format!("{:?} is no address", self.node_ip));

@@ -31,8 +31,27 @@ fn path_segment(what: &'static str, text: &str) -> Result<Arc<str>, NameError> {
     Err(NameError { what, text: text.chars().take(64).collect(), problem })
 }
 
+/// Checks a name as Kubernetes checks those of nodes. One that it would refuse must not get a
+/// certificate.
+fn dns_subdomain(what: &'static str, text: &str) -> Result<Arc<str>, NameError> {
+    let name = path_segment(what, text)?;
+    let is_label = |label: &str| {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let (first, last) = (label.bytes().next(), label.bytes().next_back());
+        first.is_some_and(fits)
+            && last.is_some_and(fits)
+            && label.bytes().all(|byte| fits(byte) || byte == b'-')
+    };
+    if text.split('.').all(is_label) {
+        return Ok(name);
+    }
+    let problem = "is no DNS name: lower-case letters, digits, '-' and '.', each part beginning and ending \
+                   with a letter or a digit";
+    Err(NameError { what, text: text.chars().take(64).collect(), problem })
+}
+
 macro_rules! identifier {
-    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -42,9 +61,10 @@ macro_rules! identifier {
             ///
             /// # Errors
             ///
-            /// When it is empty, longer than 253 bytes, or could not stand as one segment of a path.
+            /// When it is empty, longer than 253 bytes, or could not stand as one segment of a path; for
+            /// the name of a node also when it is no DNS name.
             pub fn parse(text: &str) -> Result<Self, NameError> {
-                path_segment($what, text).map(Self)
+                $check($what, text).map(Self)
             }
 
             /// Returns the identifier's text.
@@ -78,19 +98,19 @@ macro_rules! identifier {
 
 identifier!(
     /// The name of a node.
-    NodeName, "node name"
+    NodeName, "node name", dns_subdomain
 );
 identifier!(
     /// The name of a Kubernetes namespace.
-    Namespace, "namespace"
+    Namespace, "namespace", path_segment
 );
 identifier!(
     /// The name of an object within its namespace and type.
-    ObjectName, "object name"
+    ObjectName, "object name", path_segment
 );
 identifier!(
     /// The uid that the API server gave an object.
-    Uid, "uid"
+    Uid, "uid", path_segment
 );
 
 /// The version that the API server gave to a state of an object.
@@ -191,6 +211,19 @@ mod tests {
         }
         for text in ["a", "kube-root-ca.crt", "system:node", "ip-10-0-0-1.ec2"] {
             assert_eq!(ObjectName::parse(text).map(|name| name.to_string()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_node_is_a_dns_name() {
+        for text in ["n", "edge-1", "ip-10-0-0-1.ec2.internal", "0", "a--b"] {
+            assert_eq!(NodeName::parse(text).map(|name| name.to_string()), Ok(text.to_owned()));
+        }
+        for text in
+            ["Edge-1", "edge_1", "-edge", "edge-", "a..b", ".a", "a.", "a.-b", "system:node", "kantine-ö"]
+        {
+            let error = NodeName::parse(text).expect_err(text);
+            assert!(error.to_string().contains("is no DNS name"), "{error}");
         }
     }
 
