@@ -30,6 +30,8 @@ pub use self::survey::{Registration, Survey, survey};
 
 /// The pause after a request failed, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The longest pause while the name is that of a node that lives: it may just have ended.
+const TAKEN_PAUSE: Duration = Duration::from_secs(5);
 /// The longest sleep before the certificate is looked at again.
 const LOOK_PERIOD: Duration = Duration::from_secs(3600);
 /// The pause between two requests for a certificate while the node has none that is in force.
@@ -121,6 +123,13 @@ impl EnrolError {
     }
 }
 
+impl EnrolError {
+    /// Tells whether a node lives that has this one's name.
+    fn is_taken(&self) -> bool {
+        matches!(self, Self::Request(RequestError::Refused { status: StatusCode::CONFLICT, .. }))
+    }
+}
+
 /// Sees to it that a node has a certificate.
 pub struct Enrolment {
     server: Server,
@@ -170,10 +179,11 @@ impl Enrolment {
             match self.join().await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.may_pass() => {
+                    let is_taken = error.is_taken();
                     let error = node_config::Causes(&error).to_string();
                     tracing::warn!(error, ?pause, "the node could not join yet");
                     sleep(spread(pause)).await;
-                    pause = (pause * 2).min(PAUSE.1);
+                    pause = (pause * 2).min(if is_taken { TAKEN_PAUSE } else { PAUSE.1 });
                 }
                 Err(error) => return Err(error),
             }
