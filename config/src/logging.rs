@@ -10,11 +10,14 @@ use crate::settings::{LogFormat, LogLevel};
 /// Libraries that say at `info` and `debug` what only their authors need.
 const QUIET: [&str; 7] = ["sled", "hyper", "h2", "tower", "rustls", "tungstenite", "kube"];
 
+/// It says of each call that failed what its caller is told and says as well.
+const SILENT: &str = ",kube_client::client::builder=off";
+
 /// Begins to log. Only the first call in a process has an effect.
 pub fn start_logging(level: LogLevel, format: LogFormat) {
     let quiet = if level == LogLevel::Trace { "debug" } else { "warn" };
     let quiet = QUIET.map(|library| format!(",{library}={quiet}")).concat();
-    let filter = EnvFilter::new(format!("{}{quiet}", level.as_str()));
+    let filter = EnvFilter::new(format!("{}{quiet}{SILENT}", level.as_str()));
     let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     let started = match format {
         LogFormat::Text => {
