@@ -35,7 +35,7 @@ kubeAPIServer: { port: $((API_PORT + 1)), directory: $CLOUD/kube-api }
 modules: { cloudHub: { enable: false }, edgeController: { enable: false }, syncController: { enable: false } }
 EOF
     start_cloud || return 1
-    k create namespace kubeedge || return 1
+    k create namespace kubeedge --dry-run=client -o yaml | k apply -f - || return 1
     k apply -f deploy/beehive/files/rbac.yaml || return 1
     "$BIN/cloudcore" --crds | k apply -f - >/dev/null || return 1
     sed "/client-certificate-data:/d; s/client-key-data: .*/token: $(account_token)/" \

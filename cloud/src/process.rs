@@ -46,6 +46,7 @@ pub struct Args {
 /// once to learn what sections the modules read, with ports that do nothing.
 pub fn main_with(catalog: impl Fn(CloudPorts) -> Catalog) -> ExitCode {
     let args = Args::parse();
+    store_sled::hush_panics();
     if args.crds {
         return node_config::print(&definitions_yaml());
     }

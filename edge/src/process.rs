@@ -32,6 +32,7 @@ pub struct Args {
 /// once to learn what sections the modules read, with ports that do nothing.
 pub fn main_with(catalog: impl Fn(EdgePorts) -> Catalog) -> ExitCode {
     let args = Args::parse();
+    store_sled::hush_panics();
     node_config::execute(Process::EdgeCore, &args.process, run(&args, catalog))
 }
 

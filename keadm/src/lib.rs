@@ -178,6 +178,7 @@ pub fn main() -> ExitCode {
         Ok(keadm) => keadm,
         Err(error) => return not_understood(&error),
     };
+    store_sled::hush_panics();
     let (world, services) = (ThisMachine, Systemd);
     match command {
         Command::Version(flags) => version::print(&flags).into(),

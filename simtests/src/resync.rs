@@ -22,6 +22,8 @@ use crate::sim::Sim;
 
 /// How often leases are looked at: so much later than it came may a lease be seen.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
+/// How often it is looked whether all pods run: the API server reads all of them for that.
+const PODS_PERIOD: Duration = Duration::from_secs(1);
 /// How often a node renews its lease.
 const LEASE_PERIOD: Duration = Duration::from_secs(10);
 /// The content of an object, in bytes.
@@ -69,6 +71,7 @@ pub fn resync(
     let begun = sim.elapsed();
     sim.block_on(make_pods(&kube, &names, objects)).map_err(setup)?;
     let mut leases = Leases::default();
+    let mut pods_seen = begun;
     loop {
         sim.run_for(LOOK_PERIOD)?;
         let now = sim.elapsed();
@@ -79,9 +82,11 @@ pub fn resync(
         if late > lease_patience {
             return Err(Failure::Liveness { what: "a lease's renewal".into(), waited: late });
         }
-        let is_done = sim.block_on(all_run(&kube, names.len()));
-        if is_done {
-            break;
+        if now - pods_seen >= PODS_PERIOD {
+            pods_seen = now;
+            if sim.block_on(all_run(&kube, names.len())) {
+                break;
+            }
         }
         if now - begun > patience {
             return Err(Failure::Liveness { what: "that all pods run".into(), waited: patience });

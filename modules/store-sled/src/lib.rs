@@ -26,6 +26,7 @@ mod store;
 mod writer;
 
 pub use examine::{Examined, examine};
+pub use guard::hush_panics;
 pub use medium::SledMedium;
 pub use open::{OnDamage, OpenError, Opened, Recovery};
 pub use store::SledStore;
