@@ -144,6 +144,7 @@ impl Server {
         RequestError::Trust {
             server: self.authority.clone(),
             problem: format!("what it gives as its authority is no certificate: {error}"),
+            doubt: Doubt::Other,
         }
     }
 
