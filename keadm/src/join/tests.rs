@@ -201,7 +201,7 @@ async fn a_wrong_flag_is_refused_with_what_to_write() {
     let cloud = Cloud::start().await;
     let token = cloud.token().await;
     for (more, expect) in [
-        (["--edgenode-name", "Edge_1"], "cannot be a node's name"),
+        (["--edgenode-name", "Edge_1"], "is no DNS name"),
         (["--labels", "zone=a b"], "write them as key=value"),
         (
             ["--set", "modules.edgeHub.hartbeat=1"],
