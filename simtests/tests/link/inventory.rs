@@ -64,7 +64,8 @@ async fn a_node_with_2000_objects_that_returns_says_less_than_2_kib() {
         let before = carried.load(Ordering::Relaxed);
         let edge = edge(&network, &carried, &holds).await;
         cloud.advance(SECOND * 8).await;
-        let told = cloud.published::<NodeConnected>().pop().expect("it connected").held.expect("a list");
+        let connected = cloud.published::<NodeConnected>().pop().expect("it connected");
+        let told = connected.holds.said().expect("a list");
         assert_eq!(told.len(), 2000);
         assert!(holds.borrow().iter().all(|held| told.contains(held)));
         edge.stop().await;
