@@ -238,7 +238,7 @@ impl Callback for Upgrade<'_> {
     fn on_request(self, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
         let value = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         let Some(node) = value(header::NODE) else { return Err(refusal("the header node_id is missing")) };
-        check(self.identity, node)?;
+        check(self.identity, node).map_err(|refused| *refused)?;
         // Upstream's server would upgrade and then never read.
         if value(header::USE) != Some(header::USE_MESSAGES) {
             return Err(refusal("the header ConnectionUse is not msg"));
@@ -253,9 +253,9 @@ impl Callback for Upgrade<'_> {
 }
 
 /// Refuses who claims to be another node than its certificate is of.
-fn check(identity: &Identity, claimed: &str) -> Result<(), ErrorResponse> {
-    let node =
-        NodeName::parse(claimed).map_err(|problem| refusal(&format!("the header node_id: {problem}")))?;
+fn check(identity: &Identity, claimed: &str) -> Result<(), Box<ErrorResponse>> {
+    let node = NodeName::parse(claimed)
+        .map_err(|problem| Box::new(refusal(&format!("the header node_id: {problem}"))))?;
     if identity.may_speak_for(&node) {
         return Ok(());
     }
@@ -265,7 +265,7 @@ fn check(identity: &Identity, claimed: &str) -> Result<(), ErrorResponse> {
     };
     let mut response = refusal(&format!("the certificate is of {of:?}, not of the node {node}"));
     *response.status_mut() = StatusCode::FORBIDDEN;
-    Err(response)
+    Err(Box::new(response))
 }
 
 fn refusal(text: &str) -> ErrorResponse {
