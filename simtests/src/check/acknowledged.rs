@@ -56,10 +56,15 @@ impl Sent {
 /// What is known of one node.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
-    sent: BTreeMap<MessageId, Sent>,
+    /// What was sent in this session, each with its number in the order of sending.
+    sent: BTreeMap<MessageId, (u64, Sent)>,
+    count: u64,
     acknowledged: BTreeMap<ObjectKey, Sent>,
     /// What was sent last of each key: it may be on the disk, or not, before it is acknowledged.
     newest: BTreeMap<ObjectKey, ChangeKind>,
+    /// The last end that was sent of each key, by its number, until it or something later is acknowledged:
+    /// the acknowledgement may be lost, and so may be what was sent after it.
+    ends: BTreeMap<ObjectKey, u64>,
 }
 
 impl Acknowledged {
@@ -98,12 +103,19 @@ impl Acknowledged {
     }
 
     fn send(&mut self, id: MessageId, change: &ObjectChange) {
+        self.count += 1;
         self.newest.insert(change.key.clone(), change.kind);
-        self.sent.insert(id, Sent::of(change));
+        if change.kind == ChangeKind::Delete {
+            self.ends.insert(change.key.clone(), self.count);
+        }
+        self.sent.insert(id, (self.count, Sent::of(change)));
     }
 
     fn acknowledge(&mut self, id: &MessageId) {
-        let Some(sent) = self.sent.remove(id) else { return };
+        let Some((number, sent)) = self.sent.remove(id) else { return };
+        if self.ends.get(&sent.key).is_some_and(|end| *end <= number) {
+            self.ends.remove(&sent.key);
+        }
         let is_older = self.acknowledged.get(&sent.key).is_some_and(|known| match sent.kind {
             // The end of an object that another has followed.
             ChangeKind::Delete => known.uid != sent.uid,
@@ -126,7 +138,7 @@ impl Acknowledged {
                     return Err(format!("{key} was acknowledged as deleted and is held"));
                 }
                 (ChangeKind::Delete, _) => {}
-                (_, None) if is_ending => {}
+                (_, None) if self.ends.contains_key(key) => {}
                 (_, None) => return Err(format!("{key} was acknowledged and is not held")),
                 (_, Some(found)) => check_version(key, acknowledged, found)?,
             }
@@ -208,6 +220,8 @@ mod tests {
         check(3, 3, &[held("v", 9)], true);
         check(3, 4, &[held("u", 9)], true);
         check(3, 4, &[], true);
+        check(2, 4, &[], true);
+        check(1, 4, &[held("u", 5)], true);
         check(4, 4, &[], false);
     }
 }
