@@ -115,8 +115,8 @@ scenario_corrupt() {
     done
     refuses_damage "bytes flipped" || return 1
     restore || return 1
-    truncate -s $((size / 2)) "$file"
-    refuses_damage "cut in half" || return 1
+    truncate -s $((size / 4)) "$file"
+    refuses_damage "cut to a quarter" || return 1
     restore || return 1
     : >"$file"
     refuses_damage "emptied" || return 1
