@@ -187,6 +187,9 @@ enrolment() {
     [[ $status == 400 ]] && grep -q 'certificate' "$HOSTILE/enrolled" ||
         fail "a garbage request: $status $(cat "$HOSTILE/enrolled")" || return 1
     status=$(enrol edge "$token" "$HOSTILE/mallory.csr")
+    [[ $status == 409 ]] && grep -q 'another machine has this name' "$HOSTILE/enrolled" ||
+        fail "the name of a node that lives: $status $(cat "$HOSTILE/enrolled")" || return 1
+    status=$(enrol nobody "$token" "$HOSTILE/mallory.csr")
     [[ $status == 401 ]] && grep -q 'system:node:mallory' "$HOSTILE/enrolled" ||
         fail "a request of another's name: $status $(cat "$HOSTILE/enrolled")" || return 1
     status=$(enrol mallory "$token" "$HOSTILE/zeros")
