@@ -117,8 +117,9 @@ impl Acknowledged {
             self.ends.remove(&sent.key);
         }
         let is_older = self.acknowledged.get(&sent.key).is_some_and(|known| match sent.kind {
-            // The end of an object that another has followed.
-            ChangeKind::Delete => known.uid != sent.uid,
+            // The end of an object that another has followed. One without a uid ends whatever is there: so
+            // the cloud answers a node that no longer knows which object it holds.
+            ChangeKind::Delete => sent.uid.is_some() && known.uid != sent.uid,
             ChangeKind::Insert | ChangeKind::Update => known.uid == sent.uid && known.version > sent.version,
         });
         if !is_older {
@@ -223,5 +224,14 @@ mod tests {
         check(2, 4, &[], true);
         check(1, 4, &[held("u", 5)], true);
         check(4, 4, &[], false);
+    }
+
+    #[test]
+    fn an_end_without_a_uid_is_the_end_of_whatever_was_held() {
+        use ChangeKind::{Delete, Insert};
+        let end_of = |uid: &str| node(&[change(Insert, "u", 5), change(Delete, uid, 8)], 2);
+        assert_eq!(end_of("").compare(&[]), Ok(()));
+        assert!(end_of("").compare(&[held("u", 5)]).is_ok(), "the check is not told which object it was");
+        assert!(end_of("v").compare(&[]).is_err(), "the end of another object takes nothing away");
     }
 }
