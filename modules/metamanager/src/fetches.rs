@@ -59,9 +59,16 @@ impl Fetches {
             return Joined::Refused;
         }
         self.waiting += 1;
-        let fetch = self.fetches.entry(key.clone()).or_default();
-        fetch.waiting.push(responder);
-        if fetch.waiting.len() == 1 { Joined::First } else { Joined::Another }
+        let is_new = self.begin(key);
+        self.fetches.entry(key.clone()).or_default().waiting.push(responder);
+        if is_new { Joined::First } else { Joined::Another }
+    }
+
+    /// Begins the fetch of an object that nobody waits for; `false` if it is being fetched.
+    pub(crate) fn begin(&mut self, key: &ObjectKey) -> bool {
+        let is_new = !self.fetches.contains_key(key);
+        self.fetches.entry(key.clone()).or_default();
+        is_new
     }
 
     /// Notes that a change of the object came by itself.

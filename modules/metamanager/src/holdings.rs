@@ -1,6 +1,7 @@
 //! What the node holds, and which changes are news to it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use protocol::{ChangeKind, Held, Object, ObjectChange, ObjectKey, ResourceType, ResourceVersion, Uid};
 
@@ -99,6 +100,13 @@ impl Holdings {
     /// Tells whether the store holds a usable state of the object.
     pub(crate) fn has(&self, key: &ObjectKey) -> bool {
         self.holdings.get(key).is_some_and(|held| held.readable)
+    }
+
+    /// Returns up to `most` objects that cannot be read, in order, those after `after`.
+    pub(crate) fn unreadable(&self, after: Option<&ObjectKey>, most: usize) -> Vec<ObjectKey> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.holdings.range::<ObjectKey, _>((from, Bound::Unbounded));
+        rest.filter(|(_, held)| !held.readable).map(|(key, _)| key.clone()).take(most).collect()
     }
 
     /// Tells whether an object is doubted or distrusted.

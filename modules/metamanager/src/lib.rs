@@ -12,6 +12,7 @@ mod keeper;
 mod layout;
 mod listing;
 mod load;
+mod mend;
 mod opening;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use crate::import::{ImportError, import};
 use crate::keeper::Keeper;
 use crate::layout::OBJECTS;
 use crate::listing::Listing;
+use crate::mend::LookForUnreadable;
 use crate::opening::{NotKept, Reopened};
 use crate::tokens::TokenCame;
 
@@ -47,6 +49,8 @@ pub struct MetaManager {
     holdings: Holdings,
     fetches: Fetches,
     keeper: Keeper,
+    /// The last unreadable object that the cloud was asked for in passing.
+    mended: Option<ObjectKey>,
     /// How many requests for tokens wait for the cloud.
     asking: usize,
 }
@@ -69,13 +73,14 @@ impl Module for MetaManager {
         let store = medium.store();
         let keeper = Keeper::new(store.clone());
         let (holdings, fetches) = (Holdings::default(), Fetches::default());
-        Ok(Self { config, medium, store, holdings, fetches, keeper, asking: 0 })
+        Ok(Self { config, medium, store, holdings, fetches, keeper, mended: None, asking: 0 })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.defers::<KeepChange>().defers::<GetObject>().defers::<GetToken>().defers::<ListHeld>();
         wiring.handles::<ListObjects>().handles::<Listing>();
         wiring.handles::<Fetched>().handles::<TokenCame>().handles::<NotKept>().handles::<Reopened>();
+        wiring.handles::<LookForUnreadable>();
         wiring.may_ask::<AskCloud>(group::HUB);
         wiring.publishes::<ObjectChanged>();
     }
@@ -83,6 +88,7 @@ impl Module for MetaManager {
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.open(cx).await?;
         self.keeper.start(cx);
+        Self::look_for_unreadable(cx);
         Ok(())
     }
 }

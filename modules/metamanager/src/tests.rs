@@ -1,5 +1,6 @@
 //! Messages in, messages out.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -393,4 +394,32 @@ async fn what_was_imported_is_held_without_a_cloud_and_what_was_kept_is_not_repl
     assert_eq!(list_held(&probe).await, [held("a", 5), held("b", 1), held("c", 2)]);
     let misplaced = [(key(ResourceType::POD, "x"), pod("y", 1))];
     assert!(matches!(import(&store, &misplaced).await, Err(ImportError::Misplaced(_))));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_cannot_be_read_is_asked_of_the_cloud_until_it_answers() {
+    let store = MemoryStore::new();
+    let probe = start(&store, offline).await;
+    assert_eq!(keep(&probe, change(ChangeKind::Insert, "a", 1)).await, Ok(()));
+    probe.stop().await;
+
+    let damaged = Batch::new().put(OBJECTS, layout::encode_key(&key(ResourceType::POD, "a")), vec![0xff]);
+    store.commit(damaged).await.expect("the store");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    // Nobody needs the object, and the cloud is away at first.
+    let probe = start(&store, move |_| match count.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => Err(CloudError::Disconnected),
+        _ => Ok(NodeReply::Object(pod("a", 2))),
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(65)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(published(&probe), [""; 0]);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(published(&probe), ["Insert a 2"]);
+    assert_eq!(list_held(&probe).await, [held("a", 2)]);
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 3, "what can be read is not asked for");
+    probe.stop().await;
 }
