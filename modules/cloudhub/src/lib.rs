@@ -81,6 +81,7 @@ impl Module for CloudHub {
         wiring.handles::<Arrived>().handles::<Ready>().handles::<Ended>().handles::<ListenerEnded>();
         wiring.handles::<NextTurns>().handles::<SendToNode>().handles::<EndSession>();
         wiring.defers::<AwaitRoom>().defers::<CompareNode>();
+        wiring.may_ask::<ServeNode>(group::DEVICECONTROLLER);
         wiring.asks::<ServeNode>(group::EDGECONTROLLER).may_ask::<ReadRecords>(group::SYNCCONTROLLER);
         wiring.publishes::<NodeArrived>().publishes::<NodeConnected>().publishes::<NodeDisconnected>();
         wiring.publishes::<ChangesAcknowledged>();

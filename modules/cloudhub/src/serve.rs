@@ -55,6 +55,9 @@ fn bytes(request: &NodeRequest) -> usize {
         NodeRequest::PatchEvent { event, patch } => event.raw().len() + patch.len(),
         NodeRequest::PatchNodeStatus { patch, .. } | NodeRequest::PatchPodStatus { patch, .. } => patch.len(),
         NodeRequest::DeletePod { options, .. } => options.len(),
+        NodeRequest::ReportTwins { report, .. } | NodeRequest::ReportDeviceState { report, .. } => {
+            report.len()
+        }
         NodeRequest::Query(_) | NodeRequest::KubernetesCa => 0,
     }
 }
@@ -112,10 +115,15 @@ impl Requests {
                 self.waiting_bytes -= work.bytes();
                 self.leases += usize::from(lane == Lane::Liveness);
                 let answers = self.confirms || work.requests.iter().all(NodeRequest::is_answered);
+                // KubeEdge's edge takes any answer to a report of a device for its confirmation, and says
+                // again what was not answered.
+                let is_report = work.requests.iter().any(|request| request.device().is_some());
+                let hides = !self.confirms && is_report;
                 let serving = serve(self.bus.clone(), self.node.clone(), self.session, work);
                 self.serving.push(Box::pin(async move {
                     let answer = serving.await;
-                    Answer { reply: answer.reply.filter(|_| answers), ..answer }
+                    let is_told = |reply: &NodeReply| !hides || !matches!(reply, NodeReply::Refused(_));
+                    Answer { reply: answer.reply.filter(|_| answers).filter(is_told), ..answer }
                 }));
             }
         }
@@ -147,7 +155,8 @@ async fn serve(bus: Bus, node: NodeName, session: u64, Work { to, lane, requests
         sleep(SLOW).await;
     }
     for request in requests {
-        let ask = bus.to(group::EDGECONTROLLER).ask(ServeNode { node: node.clone(), session, request });
+        let server = if request.device().is_some() { group::DEVICECONTROLLER } else { group::EDGECONTROLLER };
+        let ask = bus.to(server).ask(ServeNode { node: node.clone(), session, request });
         reply = match ask.within(SERVE_TIMEOUT).await {
             Ok(reply) => reply,
             Err(error) => NodeReply::Refused(unavailable(&error)),

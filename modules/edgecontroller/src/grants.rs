@@ -61,6 +61,10 @@ pub(crate) fn decide(desired: &Desired, node: &NodeName, request: &NodeRequest) 
         NodeRequest::CreateCsr(csr) => certificate(csr),
         NodeRequest::RecordEvent(event) | NodeRequest::PatchEvent { event, .. } => own_event(node, event),
         NodeRequest::KubernetesCa => Ok(Grant::Granted),
+        NodeRequest::ReportTwins { device, .. } | NodeRequest::ReportDeviceState { device, .. } => {
+            let cause = "the device controller takes reports of devices";
+            Err(forbidden(&ResourceType::DEVICE, device.name.as_str(), cause))
+        }
     }
 }
 

@@ -109,7 +109,9 @@ pub(crate) fn subject(request: &NodeRequest) -> Option<Subject> {
         NodeRequest::Query(_)
         | NodeRequest::Token { .. }
         | NodeRequest::CreateCsr(_)
-        | NodeRequest::KubernetesCa => None,
+        | NodeRequest::KubernetesCa
+        | NodeRequest::ReportTwins { .. }
+        | NodeRequest::ReportDeviceState { .. } => None,
     }
 }
 

@@ -65,6 +65,9 @@ impl Server<'_> {
             NodeRequest::RecordEvent(event) => self.record(&event).await,
             NodeRequest::PatchEvent { event, patch } => self.patch_event(&event, patch).await,
             NodeRequest::KubernetesCa => self.kubernetes_ca().await,
+            NodeRequest::ReportTwins { .. } | NodeRequest::ReportDeviceState { .. } => {
+                Err(ApiStatus::new(400, "BadRequest", "the device controller takes reports of devices"))
+            }
         }
     }
 

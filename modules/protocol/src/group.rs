@@ -6,12 +6,18 @@ use beehive::Group;
 pub const HUB: Group = Group::new("hub");
 /// The edge's durable objects.
 pub const META: Group = Group::new("meta");
+/// The twins of the edge's devices.
+pub const TWIN: Group = Group::new("twin");
+/// The edge's local clients, by MQTT and HTTP.
+pub const BUS: Group = Group::new("bus");
 /// The edge's pod lifecycle.
 pub const EDGED: Group = Group::new("edged");
 /// The cloud's links to all nodes.
 pub const CLOUDHUB: Group = Group::new("cloudhub");
 /// What moves objects between the Kubernetes API and the nodes.
 pub const EDGECONTROLLER: Group = Group::new("edgecontroller");
+/// What moves devices between the Kubernetes API and the nodes.
+pub const DEVICECONTROLLER: Group = Group::new("devicecontroller");
 /// What records the versions that nodes have acknowledged.
 pub const SYNCCONTROLLER: Group = Group::new("synccontroller");
 /// What binds pods to nodes.

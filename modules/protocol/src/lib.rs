@@ -11,9 +11,11 @@ mod object;
 mod status;
 
 pub mod cloud;
+pub mod device;
 pub mod edge;
 pub mod request;
 
+pub use device::DeviceId;
 pub use inventory::{Buckets, Digest, Inventory};
 pub use name::{NameError, Namespace, NodeName, ObjectName, ResourceType, ResourceVersion, Uid};
 pub use object::{ChangeKind, Held, Kept, Object, ObjectChange, ObjectError, ObjectKey, ObjectMeta};

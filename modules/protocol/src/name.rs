@@ -171,6 +171,10 @@ impl ResourceType {
     pub const LEASE: Self = Self(Cow::Borrowed("lease"));
     /// Events.
     pub const EVENT: Self = Self(Cow::Borrowed("event"));
+    /// Devices.
+    pub const DEVICE: Self = Self(Cow::Borrowed("device"));
+    /// Device models.
+    pub const DEVICE_MODEL: Self = Self(Cow::Borrowed("devicemodel"));
 
     /// Checks `text` and makes it a resource type.
     ///

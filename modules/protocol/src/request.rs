@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::device::DeviceId;
 use crate::name::{Namespace, NodeName, ObjectName};
 use crate::object::{Object, ObjectKey};
 use crate::status::ApiStatus;
@@ -75,6 +76,20 @@ pub enum NodeRequest {
         /// The patch.
         patch: Bytes,
     },
+    /// Reports what the twins of a device are. Answered with `Done`.
+    ReportTwins {
+        /// The device.
+        device: DeviceId,
+        /// A [`TwinUpdate`](crate::device::payload::TwinUpdate) as JSON, with versions.
+        report: Bytes,
+    },
+    /// Reports the state of a device. Answered with `Done`.
+    ReportDeviceState {
+        /// The device.
+        device: DeviceId,
+        /// A [`StateReport`](crate::device::payload::StateReport) as JSON.
+        report: Bytes,
+    },
     /// Asks for the PEM of the Kubernetes CA. Answered with `Text`.
     KubernetesCa,
 }
@@ -84,6 +99,15 @@ impl NodeRequest {
     #[must_use]
     pub fn is_answered(&self) -> bool {
         !matches!(self, Self::RecordEvent(_) | Self::PatchEvent { .. })
+    }
+
+    /// Returns the device that is spoken of.
+    #[must_use]
+    pub fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::ReportTwins { device, .. } | Self::ReportDeviceState { device, .. } => Some(device),
+            _ => None,
+        }
     }
 }
 

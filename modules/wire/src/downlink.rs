@@ -34,12 +34,19 @@ pub enum Downlink {
 /// The module that upstream's cloud names as the sender of all this crate sends.
 const SOURCE: &str = "edgecontroller";
 const GROUP: &str = "resource";
+/// The module that upstream's cloud names as the sender of what concerns devices.
+const DEVICES: &str = "devicecontroller";
+
+fn is_of_devices(resource: &ResourceType) -> bool {
+    [ResourceType::DEVICE, ResourceType::DEVICE_MODEL].contains(resource)
+}
 
 impl Downlink {
-    /// Makes a change as the edge controller sends it.
+    /// Makes a change as the controller of its type sends it.
     #[must_use]
     pub fn change(change: ObjectChange) -> Self {
-        Self::Change { source: SOURCE.to_owned(), change }
+        let source = if is_of_devices(&change.key.resource) { DEVICES } else { SOURCE };
+        Self::Change { source: source.to_owned(), change }
     }
 }
 
@@ -78,8 +85,20 @@ impl Envelope<Downlink> {
                 if let (NodeReply::Object(object), true) = (&reply, has_version(&to.path)) {
                     header.resourceversion = version(object);
                 }
-                let source = if to.path == ResourcePath::KubernetesCa { "cloudhub" } else { SOURCE };
                 let content = reply::write(to.shape, &reply);
+                let source = match to.path {
+                    ResourcePath::KubernetesCa => "cloudhub",
+                    ResourcePath::Device { .. } | ResourcePath::Twin => DEVICES,
+                    _ => SOURCE,
+                };
+                if source == DEVICES {
+                    let route = route(source.to_owned(), "response", &ResourcePath::Twin);
+                    return RawMessage {
+                        header,
+                        route: RawRoute { group: "twin".to_owned(), ..route },
+                        content,
+                    };
+                }
                 RawMessage { header, route: route(source.to_owned(), "response", &to.path), content }
             }
         }
@@ -101,7 +120,7 @@ impl Envelope<Downlink> {
 
 /// Devices that come or go are acknowledged in the name of the module that hands them on.
 fn ack_of_change(source: &str, change: &ObjectChange) -> AckRoute {
-    let is_device = matches!(change.key.resource.as_str(), "device" | "devicemodel");
+    let is_device = is_of_devices(&change.key.resource);
     let (source, group) =
         if is_device && change.kind != ChangeKind::Update { ("meta", "twin") } else { (source, GROUP) };
     let path = ResourcePath::Object(change.key.clone());
@@ -160,7 +179,7 @@ fn read(raw: RawMessage) -> Downlink {
                 Err(problem) => Downlink::Unknown(Unknown::new(raw, problem)),
             }
         }
-        (None, path) if to_resources && raw.route.operation == "response" => {
+        (None, path) if (to_resources || path == ResourcePath::Twin) && raw.route.operation == "response" => {
             match reply::read(&path, raw.content.clone()) {
                 Ok((shape, reply)) => {
                     let parent = MessageId::new(&raw.header.parent_msg_id);

@@ -40,6 +40,8 @@ impl ReplyShape {
             NodeRequest::KubernetesCa => Self::Text,
             NodeRequest::UpdateNode(_)
             | NodeRequest::DeletePod { .. }
+            | NodeRequest::ReportTwins { .. }
+            | NodeRequest::ReportDeviceState { .. }
             | NodeRequest::RecordEvent(_)
             | NodeRequest::PatchEvent { .. } => Self::Ok,
         }

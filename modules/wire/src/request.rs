@@ -1,11 +1,11 @@
 //! A node's requests as KubeEdge writes them.
 
-use protocol::{Lease, Namespace, NodeName, NodeRequest, Object, ObjectKey, ObjectName};
+use protocol::{DeviceId, Lease, Namespace, NodeName, NodeRequest, Object, ObjectKey, ObjectName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::content::{self, Content};
-use crate::path::ResourcePath;
+use crate::path::{DeviceAspect, ResourcePath};
 use crate::raw::{RawMessage, RawRoute};
 
 /// Cluster-scoped types that upstream addresses in the namespace `default`.
@@ -60,8 +60,15 @@ pub(crate) fn path_of(request: &NodeRequest) -> ResourcePath {
         NodeRequest::RecordEvent(event) | NodeRequest::PatchEvent { event, .. } => {
             path_of_object("event", "default", event)
         }
+        NodeRequest::ReportTwins { device, .. } => path_of_device(device, DeviceAspect::TwinReported),
+        NodeRequest::ReportDeviceState { device, .. } => path_of_device(device, DeviceAspect::State),
         NodeRequest::KubernetesCa => ResourcePath::KubernetesCa,
     }
+}
+
+fn path_of_device(device: &DeviceId, aspect: DeviceAspect) -> ResourcePath {
+    let DeviceId { namespace, name } = device.clone();
+    ResourcePath::Device { namespace, device: name, aspect }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,6 +94,9 @@ pub(crate) fn write(path: &ResourcePath, request: &NodeRequest) -> (RawRoute, Bo
             ("patch", content::text(patch))
         }
         NodeRequest::DeletePod { options, .. } => ("delete", content::embed(options)),
+        // Twins travel as an object and a state as a text.
+        NodeRequest::ReportTwins { report, .. } => ("update", content::embed(report)),
+        NodeRequest::ReportDeviceState { report, .. } => ("update", content::text(report)),
         NodeRequest::Query(_) | NodeRequest::KubernetesCa => ("query", content::null()),
         NodeRequest::Token { request, .. } => ("query", embed(request)),
         NodeRequest::PatchEvent { event, patch } => {
@@ -94,10 +104,14 @@ pub(crate) fn write(path: &ResourcePath, request: &NodeRequest) -> (RawRoute, Bo
             ("patch", content::json(&EventPatch { event: &*embed(event), patch }))
         }
     };
-    let source = if *path == ResourcePath::KubernetesCa { "metamanager" } else { "edged" };
+    let (source, group) = match path {
+        ResourcePath::KubernetesCa => ("metamanager", "meta"),
+        ResourcePath::Device { .. } => ("twin", "resource"),
+        _ => ("edged", "meta"),
+    };
     let route = RawRoute {
         source: source.to_owned(),
-        group: "meta".to_owned(),
+        group: group.to_owned(),
         operation: operation.to_owned(),
         resource: path.to_string(),
         ..RawRoute::default()
@@ -116,6 +130,10 @@ pub(crate) fn read(path: &ResourcePath, raw: RawMessage) -> ReadResult {
             "query" => Ok(NodeRequest::KubernetesCa),
             _ => Err(unknown(operation, "k8s/ca.crt")),
         };
+    }
+    if let ResourcePath::Device { namespace, device, aspect } = path {
+        let device = DeviceId { namespace: namespace.clone(), name: device.clone() };
+        return report(operation, device, *aspect, raw.content);
     }
     let ResourcePath::Object(key) = path else {
         return Err(unknown(operation, "this path"));
@@ -159,10 +177,27 @@ fn namespaced(key: &ObjectKey) -> Result<Namespace, String> {
 }
 
 fn patch(raw: Box<RawValue>) -> Result<bytes::Bytes, String> {
-    let patch = Content::of(raw).map_err(|error| error.to_string())?.into_bytes();
-    match serde_json::from_slice::<serde::de::IgnoredAny>(&patch) {
-        Ok(_) => Ok(patch),
-        Err(error) => Err(format!("the patch is not JSON: {error}")),
+    json(raw, "the patch")
+}
+
+fn report(operation: &str, device: DeviceId, aspect: DeviceAspect, raw: Box<RawValue>) -> ReadResult {
+    match (operation, aspect) {
+        ("update", DeviceAspect::TwinReported) => {
+            Ok(NodeRequest::ReportTwins { device, report: json(raw, "the report")? })
+        }
+        ("update", DeviceAspect::State) => {
+            Ok(NodeRequest::ReportDeviceState { device, report: json(raw, "the report")? })
+        }
+        _ => Err(unknown(operation, "a device")),
+    }
+}
+
+/// Returns JSON, embedded or held in a text.
+fn json(raw: Box<RawValue>, what: &str) -> Result<bytes::Bytes, String> {
+    let json = Content::of(raw).map_err(|error| error.to_string())?.into_bytes();
+    match serde_json::from_slice::<serde::de::IgnoredAny>(&json) {
+        Ok(_) => Ok(json),
+        Err(error) => Err(format!("{what} is not JSON: {error}")),
     }
 }
 

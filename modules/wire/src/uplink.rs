@@ -128,7 +128,10 @@ fn read(raw: RawMessage) -> Uplink {
         }
         _ => {}
     }
-    if matches!(raw.route.source.as_str(), "metaserver" | "twin" | "bus" | "servicebus" | "websocket") {
+    let is_report = matches!(path, ResourcePath::Device { .. }) && raw.route.source == "twin";
+    if !is_report
+        && matches!(raw.route.source.as_str(), "metaserver" | "twin" | "bus" | "servicebus" | "websocket")
+    {
         let problem = format!("messages of {} are not served", raw.route.source);
         return Uplink::Unknown(Unknown::new(raw, problem));
     }

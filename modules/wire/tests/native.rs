@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::{
-    ApiStatus, Buckets, ChangeKind, Digest, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object,
-    ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
+    ApiStatus, Buckets, ChangeKind, DeviceId, Digest, Held, Lease, Namespace, NodeName, NodeReply,
+    NodeRequest, Object, ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
 };
 use wire::codec::{CloudFrame, Comparison, DecodeError, EdgeFrame, Features, Hello, Packed, Part};
 use wire::link::Frame;
@@ -39,6 +39,10 @@ fn change() -> impl Strategy<Value = ObjectChange> {
     })
 }
 
+fn device() -> DeviceId {
+    DeviceId::parse("ns", "d").expect("a device")
+}
+
 fn request() -> impl Strategy<Value = NodeRequest> {
     let namespace = || Namespace::parse("default").expect("a namespace");
     let name = || ObjectName::parse("web-0").expect("a name");
@@ -48,6 +52,8 @@ fn request() -> impl Strategy<Value = NodeRequest> {
         object().prop_map(NodeRequest::UpdateNode),
         Just(NodeRequest::PatchNodeStatus { node: NodeName::parse("n").expect("a node"), patch: json() }),
         Just(NodeRequest::PatchPodStatus { namespace: namespace(), pod: name(), patch: json() }),
+        Just(NodeRequest::ReportTwins { device: device(), report: json() }),
+        Just(NodeRequest::ReportDeviceState { device: device(), report: json() }),
         object().prop_map(NodeRequest::CreatePod),
         Just(NodeRequest::DeletePod { namespace: namespace(), pod: name(), options: json() }),
         key().prop_map(NodeRequest::Query),
@@ -225,7 +231,9 @@ proptest! {
             panic!("it is an answer: {read:?}");
         };
         prop_assert_eq!(read_to.parent, to.parent);
-        prop_assert_eq!(read_to.path, to.path);
+        // The cloud confirms every report of a device on the same path.
+        let path = if request.device().is_some() { ResourcePath::Twin } else { to.path };
+        prop_assert_eq!(read_to.path, path);
         let fits = match &reply {
             NodeReply::Object(_) => matches!(shape, ReplyShape::Outcome | ReplyShape::Object),
             NodeReply::Refused(_) => true,

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use protocol::{
-    ApiStatus, Buckets, ChangeKind, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest, Object,
-    ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
+    ApiStatus, Buckets, ChangeKind, DeviceId, Held, Lease, Namespace, NodeName, NodeReply, NodeRequest,
+    Object, ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +146,8 @@ pub(super) enum RequestForm {
     RecordEvent(Bytes),
     PatchEvent { event: Bytes, patch: Bytes },
     KubernetesCa,
+    ReportTwins { namespace: String, device: String, report: Bytes },
+    ReportDeviceState { namespace: String, device: String, report: Bytes },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -316,6 +318,12 @@ impl From<NodeRequest> for RequestForm {
             NodeRequest::RecordEvent(event) => Self::RecordEvent(raw(event)),
             NodeRequest::PatchEvent { event, patch } => Self::PatchEvent { event: raw(event), patch },
             NodeRequest::KubernetesCa => Self::KubernetesCa,
+            NodeRequest::ReportTwins { device: DeviceId { namespace, name }, report } => {
+                Self::ReportTwins { namespace: namespace.to_string(), device: name.to_string(), report }
+            }
+            NodeRequest::ReportDeviceState { device: DeviceId { namespace, name }, report } => {
+                Self::ReportDeviceState { namespace: namespace.to_string(), device: name.to_string(), report }
+            }
         }
     }
 }
@@ -354,6 +362,14 @@ impl RequestForm {
                 NodeRequest::PatchEvent { event: object(event)?, patch: json(patch)? }
             }
             Self::KubernetesCa => NodeRequest::KubernetesCa,
+            Self::ReportTwins { namespace: of, device, report } => NodeRequest::ReportTwins {
+                device: DeviceId { namespace: namespace(&of)?, name: name(&device)? },
+                report: json(report)?,
+            },
+            Self::ReportDeviceState { namespace: of, device, report } => NodeRequest::ReportDeviceState {
+                device: DeviceId { namespace: namespace(&of)?, name: name(&device)? },
+                report: json(report)?,
+            },
         })
     }
 }

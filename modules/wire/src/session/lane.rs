@@ -47,8 +47,11 @@ impl Lane {
             NodeRequest::Query(_)
             | NodeRequest::Token { .. }
             | NodeRequest::CreateCsr(_)
+            | NodeRequest::ReportDeviceState { .. }
             | NodeRequest::KubernetesCa => Self::Sync,
-            NodeRequest::RecordEvent(_) | NodeRequest::PatchEvent { .. } => Self::Bulk,
+            NodeRequest::RecordEvent(_)
+            | NodeRequest::PatchEvent { .. }
+            | NodeRequest::ReportTwins { .. } => Self::Bulk,
         }
     }
 
