@@ -1,15 +1,17 @@
 //! What each edge node must know, kept as the API's objects change.
 //!
-//! A node is to know its own Node object, the pods that are bound to it, and the config maps and
-//! secrets that these need. Only such objects are kept here, whatever else the cluster holds.
+//! A node is to know its own Node object, the pods and devices that are bound to it, and the config maps,
+//! secrets and device models that these need. Only such objects are kept here, whatever else the cluster holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{ChangeKind, NodeName, Object, ObjectChange, ObjectKey, ResourceType, Uid};
 
 use crate::references::PodFacts;
+use devices::Devices;
 
 mod bodies;
+pub(crate) mod devices;
 mod pods;
 pub(crate) mod settle;
 #[cfg(test)]
@@ -39,13 +41,18 @@ struct Tracked {
 }
 
 impl Tracked {
-    fn new(object: Object) -> Self {
-        Self { facts: PodFacts::of(&object), since: number(&object), object }
+    fn new(object: Object, facts: PodFacts) -> Self {
+        Self { facts, since: number(&object), object }
+    }
+
+    fn of_pod(object: Object) -> Self {
+        let facts = PodFacts::of(&object);
+        Self::new(object, facts)
     }
 
     /// Takes a newer state; tells whether it desires something else.
-    fn renew(&mut self, object: Object) -> bool {
-        let mut newer = Self::new(object);
+    fn renew(&mut self, object: Object, facts: PodFacts) -> bool {
+        let mut newer = Self::new(object, facts);
         let same_object = self.object.uid() == newer.object.uid();
         let changed = !same_object || self.facts.desired != newer.facts.desired;
         if !changed {
@@ -108,6 +115,7 @@ struct Listing<K> {
 pub(crate) struct Desired {
     nodes: BTreeMap<NodeName, NodeEntry>,
     pods: BTreeMap<ObjectKey, Pod>,
+    devices: Devices,
     needed: BTreeMap<ObjectKey, Needed>,
     node_listing: Option<BTreeSet<NodeName>>,
     pod_listing: Option<Listing<NodeName>>,
@@ -149,7 +157,8 @@ impl Desired {
             seen.insert(node.clone());
         }
         if let Some(entry) = self.nodes.get_mut(&node) {
-            let changed = entry.own.renew(object);
+            let facts = PodFacts::of(&object);
+            let changed = entry.own.renew(object, facts);
             let change = |entry: &NodeEntry| own_change(&node, &entry.own.object);
             return changed
                 .then(|| change(entry))
@@ -159,7 +168,7 @@ impl Desired {
                 .collect();
         }
         let entry = NodeEntry {
-            own: Tracked::new(object),
+            own: Tracked::of_pod(object),
             pods: BTreeSet::new(),
             complete: false,
             gone: BTreeMap::new(),
@@ -187,11 +196,26 @@ impl Desired {
     /// Tells whether the node can be settled: it is complete, and what pods need was read once. A node
     /// that is settled before that would be told of all that it holds.
     pub(crate) fn can_settle(&self, node: &NodeName) -> bool {
-        self.is_complete(node) && self.has_bodies()
+        self.is_complete(node) && self.is_ready()
     }
 
-    fn has_bodies(&self) -> bool {
-        BODIES.iter().all(|resource| self.bodies_known.contains(resource))
+    /// Tells whether all is known that does not belong to one node.
+    fn is_ready(&self) -> bool {
+        BODIES.iter().all(|resource| self.bodies_known.contains(resource)) && self.devices.are_settled()
+    }
+
+    /// Settles every node whose pods are known, if that can be done now.
+    fn settle_complete(&self) -> Vec<Effect> {
+        let complete = self.nodes.iter().filter(|(_, entry)| entry.complete && self.is_ready());
+        complete.map(|(node, _)| Effect::Settle(node.clone())).collect()
+    }
+
+    /// Returns what is known of something that is needed.
+    fn body(&self, key: &ObjectKey) -> Option<&Object> {
+        match &self.needed.get(key)?.body {
+            Body::Present(object) => Some(object),
+            Body::Unknown | Body::Absent(_) => None,
+        }
     }
 
     /// Returns the pod if it is bound to the node.

@@ -8,7 +8,7 @@ use protocol::{
 use tokio::time::{Duration, Instant};
 
 use crate::api::Caller;
-use crate::desired::settle::{Comparison, Settling, WATCHED};
+use crate::desired::settle::{Comparison, Settling};
 use crate::desired::{BODIES, Effect};
 use crate::kinds::Kind;
 use crate::messages::{Again, Checked, Fetched, PodsListed};
@@ -57,6 +57,8 @@ impl EdgeController {
             },
             ("pod", WatchEvent::Seen(object)) => desired.see_pod(key, object),
             ("pod", WatchEvent::Gone(object)) => desired.delete_pod(&key, object),
+            ("device", WatchEvent::Seen(object)) => desired.see_device(key, object),
+            ("device", WatchEvent::Gone(object)) => desired.delete_device(&key, object),
             (_, WatchEvent::Seen(object)) => desired.see_body(key, object),
             (_, WatchEvent::Gone(object)) => desired.delete_body(&key, object),
             (_, WatchEvent::Begin | WatchEvent::End) => Vec::new(),
@@ -70,8 +72,16 @@ impl EdgeController {
             "node" => self.desired.end_nodes(),
             "pod" if begins => self.desired.begin_pods(),
             "pod" => return self.desired.end_pods(),
+            "device" if begins => self.desired.begin_devices(),
+            "device" => return self.desired.end_devices(),
             _ if begins => self.desired.begin_bodies(resource),
-            _ => return self.desired.end_bodies(resource),
+            resource_type => {
+                let mut effects = self.desired.end_bodies(resource);
+                if resource_type == ResourceType::DEVICE_MODEL.as_str() {
+                    effects.extend(self.desired.know_devices());
+                }
+                return effects;
+            }
         }
         Vec::new()
     }
@@ -81,6 +91,7 @@ impl EdgeController {
     pub(crate) fn watch_next(&mut self, ended: &ResourceType, cx: &mut Context<Self>) {
         match ended.as_str() {
             "node" => self.watch(ResourceType::POD, cx),
+            "device" => self.watch(ResourceType::DEVICE_MODEL, cx),
             "pod" => {
                 for resource in BODIES {
                     self.watch(resource, cx);
@@ -170,7 +181,8 @@ impl EdgeController {
     fn tell_settled(&self, node: &NodeName, holds: &Holdings, cx: &mut Context<Self>) {
         let Some(session) = self.sessions.number(node) else { return };
         let Comparison { kept, wanted } = self.desired.compare(node, holds);
-        let settled = NodeSettled { node: node.clone(), session, types: WATCHED.to_vec(), kept, wanted };
+        let types = self.desired.watched();
+        let settled = NodeSettled { node: node.clone(), session, types, kept, wanted };
         let bus = cx.bus().clone();
         cx.spawn(async move {
             if let Err(error) = bus.publish(settled).await {

@@ -139,7 +139,8 @@ fn query(desired: &Desired, node: &NodeName, key: &ObjectKey) -> Result<Grant, A
         "node" | "csinode" | "lease" => no("a node can only read its own"),
         "service" | "csidriver" | "runtimeclass" => Ok(Grant::Granted),
         "pod" => Ok(bound_pod(desired, node, key.clone(), None)),
-        "configmap" | "secret" if desired.needs(node, key) => Ok(Grant::Granted),
+        "device" if desired.has_device(node, key) => Ok(Grant::Granted),
+        "configmap" | "secret" | "devicemodel" if desired.needs(node, key) => Ok(Grant::Granted),
         "persistentvolumeclaim" if desired.claims(node, key) => Ok(Grant::Granted),
         "configmap" | "secret" | "persistentvolumeclaim" if !desired.is_complete(node) => {
             Ok(Grant::IfNeeded(key.clone()))

@@ -29,8 +29,12 @@ const fn named(
     Kind { resource, kind, group, version: "v1", plural, namespaced }
 }
 
+const fn device(resource: &'static str, kind: &'static str, plural: &'static str) -> Kind {
+    Kind { version: "v1beta1", ..named(resource, kind, "devices.kubeedge.io", plural, true) }
+}
+
 /// All that a node may have business with.
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 17] = [
     core("pod", "Pod", "pods", true),
     core("configmap", "ConfigMap", "configmaps", true),
     core("secret", "Secret", "secrets", true),
@@ -45,6 +49,8 @@ const KINDS: [Kind; 15] = [
     named("csinode", "CSINode", "storage.k8s.io", "csinodes", false),
     named("runtimeclass", "RuntimeClass", "node.k8s.io", "runtimeclasses", false),
     named("lease", "Lease", "coordination.k8s.io", "leases", true),
+    device("device", "Device", "devices"),
+    device("devicemodel", "DeviceModel", "devicemodels"),
     named(
         "certificatesigningrequest",
         "CertificateSigningRequest",

@@ -6,6 +6,7 @@
 //! Upstream it serves the requests of nodes against the Kubernetes API, as far as a node may ask.
 
 mod api;
+mod carry;
 mod compare;
 mod config;
 mod delivery;
@@ -25,12 +26,13 @@ mod watch;
 
 use beehive::{BuildError, Context, Defer, Failure, Group, Handler, Module, ModuleName, Responder, Wiring};
 use protocol::cloud::{
-    AwaitRoom, CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected, NodeSettled,
-    SendToNode, ServeNode,
+    AwaitRoom, CarryDevices, CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected,
+    NodeSettled, SendToNode, ServeNode,
 };
 use protocol::{ApiStatus, NodeReply, ResourceType, group};
 
 use crate::api::Api;
+use crate::carry::{Carries, DevicesDue};
 use crate::compare::{CompareDue, Found};
 pub use crate::config::EdgeControllerConfig;
 use crate::desired::{Desired, Effect};
@@ -92,11 +94,14 @@ impl Module for EdgeController {
             .handles::<Served>();
         wiring.asks::<SendToNode>(group::CLOUDHUB).may_ask::<EndSession>(group::CLOUDHUB);
         wiring.may_ask::<AwaitRoom>(group::CLOUDHUB).may_ask::<CompareNode>(group::CLOUDHUB);
+        wiring.handles::<Carries>().handles::<DevicesDue>();
+        wiring.may_ask::<CarryDevices>(group::DEVICECONTROLLER);
         wiring.publishes::<NodeSettled>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.watch(ResourceType::NODE, cx);
+        Self::ask_for_devices(cx);
         Ok(())
     }
 }

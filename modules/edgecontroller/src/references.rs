@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use protocol::{Namespace, Object, ObjectKey, ObjectName, ResourceType};
 use serde_json::Value;
 
-/// What decides where a pod belongs and what it needs there.
+/// What decides where a pod, or a device, belongs and what it needs there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PodFacts {
     /// The node that it is bound to.
@@ -34,6 +34,22 @@ impl PodFacts {
             claims: claims(pod, spec),
             needs: reader.found,
             desired: digest(value),
+        }
+    }
+}
+
+impl PodFacts {
+    /// Reads a device: the node that it is on, and its model.
+    pub(crate) fn of_device(device: &Object) -> Self {
+        let Ok(value) = device.value() else { return Self::default() };
+        let spec = &value["spec"];
+        let mut reader = Reader { namespace: namespace_of(device), found: BTreeSet::new() };
+        reader.refer(&ResourceType::DEVICE_MODEL, &spec["deviceModelRef"]["name"]);
+        Self {
+            node: spec["nodeName"].as_str().filter(|node| !node.is_empty()).map(str::to_owned),
+            needs: reader.found,
+            desired: digest(value),
+            ..Self::default()
         }
     }
 }

@@ -216,3 +216,8 @@ pub struct ServeNode {
     /// What it asks.
     pub request: NodeRequest,
 }
+
+/// Asks that nodes be told of their devices; served by the device controller, which so says that there is one.
+#[derive(Debug, Clone, Message)]
+#[reply(())]
+pub struct CarryDevices;

@@ -1,4 +1,4 @@
-//! Config maps and secrets come, change and go.
+//! Config maps, secrets and device models come, change and go.
 
 use std::collections::BTreeSet;
 
@@ -21,10 +21,8 @@ impl Desired {
         let Some(Listing { covered, seen }) = self.body_listings.remove(resource) else { return Vec::new() };
         let mut effects: Vec<_> =
             covered.difference(&seen).flat_map(|key| self.lose_body(key, None)).collect();
-        let is_first = self.bodies_known.insert(resource.clone());
-        if is_first && self.has_bodies() {
-            let complete = self.nodes.iter().filter(|(_, entry)| entry.complete);
-            effects.extend(complete.map(|(node, _)| Effect::Settle(node.clone())));
+        if self.bodies_known.insert(resource.clone()) {
+            effects.extend(self.settle_complete());
         }
         effects
     }

@@ -49,7 +49,7 @@ impl Desired {
         let entry = self.nodes.get_mut(&node)?;
         entry.gone.clear();
         let first = !std::mem::replace(&mut entry.complete, true);
-        (first && self.has_bodies()).then_some(Effect::Settle(node))
+        (first && self.is_ready()).then_some(Effect::Settle(node))
     }
 
     pub(crate) fn see_pod(&mut self, key: ObjectKey, object: Object) -> Vec<Effect> {
@@ -69,7 +69,7 @@ impl Desired {
         let node = held.node.clone();
         let before = held.tracked.facts.needs.clone();
         let older = held.tracked.object.clone();
-        let changed = held.tracked.renew(object);
+        let changed = held.tracked.renew(object, facts.clone());
         let object = held.tracked.object.clone();
         let mut effects = self.acquire(&node, &facts, Some(&before));
         if older.uid() != object.uid() {
@@ -85,7 +85,7 @@ impl Desired {
     }
 
     fn add_pod(&mut self, key: ObjectKey, object: Object) -> Vec<Effect> {
-        let tracked = Tracked::new(object);
+        let tracked = Tracked::of_pod(object);
         let Some(node) = tracked.facts.node.as_deref().and_then(|node| NodeName::parse(node).ok()) else {
             return Vec::new();
         };
@@ -120,7 +120,7 @@ impl Desired {
     }
 
     /// Notes what a pod needs that it did not need before. What it needs is sent before the pod.
-    fn acquire(
+    pub(super) fn acquire(
         &mut self,
         node: &NodeName,
         facts: &PodFacts,
@@ -148,7 +148,7 @@ impl Desired {
     }
 
     /// Notes what a pod does not need any more. What no pod of the node needs is taken from it.
-    fn give_up(&mut self, node: &NodeName, needs: &BTreeSet<ObjectKey>) -> Vec<Effect> {
+    pub(super) fn give_up(&mut self, node: &NodeName, needs: &BTreeSet<ObjectKey>) -> Vec<Effect> {
         self.release(node, needs)
             .into_iter()
             .filter_map(|(key, body)| match body {

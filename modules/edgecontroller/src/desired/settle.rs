@@ -7,8 +7,9 @@ use protocol::{
     ChangeKind, Held, Kept, NodeName, Object, ObjectChange, ObjectKey, ResourceType, ResourceVersion, Uid,
 };
 
+use super::devices::DEVICES;
 use super::pods::send;
-use super::{Body, Desired, Effect, number};
+use super::{Desired, Effect, number};
 use crate::raw;
 
 /// An object that a node must know.
@@ -31,7 +32,7 @@ impl Wanted<'_> {
     }
 }
 
-/// Where an object stands in the order of sending: what pods need goes before them.
+/// Where an object stands in the order of sending: what pods and devices need goes before them.
 type Place = (bool, ObjectKey);
 
 /// Tells whether a node that does not hold an object is told of it as of a changed one.
@@ -40,7 +41,7 @@ fn is_update(key: &ObjectKey, object: &Object) -> bool {
 }
 
 fn place(key: ObjectKey) -> Place {
-    (key.resource == ResourceType::POD, key)
+    (matches!(key.resource.as_str(), "pod" | "device"), key)
 }
 
 /// How far a node has been told the difference between what it holds and what it must know.
@@ -150,13 +151,27 @@ impl Desired {
         }
         for (key, pod) in entry.pods.iter().filter_map(|key| self.pods.get_key_value(key)) {
             wanted.insert(key.clone(), Wanted { object: &pod.tracked.object, since: pod.tracked.since });
-            for need in &pod.tracked.facts.needs {
-                if let Some(Body::Present(object)) = self.needed.get(need).map(|needed| &needed.body) {
-                    wanted.insert(need.clone(), Wanted { object, since: number(object) });
-                }
-            }
+            self.want_needs(&pod.tracked.facts.needs, &mut wanted);
+        }
+        for (key, object, since, needs) in self.devices.of(node) {
+            wanted.insert(key.clone(), Wanted { object, since });
+            self.want_needs(needs, &mut wanted);
         }
         wanted
+    }
+
+    fn want_needs<'a>(&'a self, needs: &BTreeSet<ObjectKey>, wanted: &mut BTreeMap<ObjectKey, Wanted<'a>>) {
+        for need in needs {
+            if let Some(object) = self.body(need) {
+                wanted.insert(need.clone(), Wanted { object, since: number(object) });
+            }
+        }
+    }
+
+    /// Returns the types of which all objects that concern a node are known here.
+    pub(crate) fn watched(&self) -> Vec<ResourceType> {
+        let devices = DEVICES.into_iter().filter(|_| self.devices.are_known());
+        WATCHED.into_iter().chain(devices).collect()
     }
 
     /// Returns the next part of the difference between what a node holds and what it must know, some
@@ -203,7 +218,10 @@ impl Desired {
 
     /// Returns what follows from that a node holds something that it need not know.
     fn settle_rest(&mut self, node: &NodeName, held: Held) -> Option<Effect> {
-        if !is_watched(&held.key.resource) {
+        if !self.devices.are_known() && DEVICES.contains(&held.key.resource) {
+            return None;
+        }
+        if !self.watched().contains(&held.key.resource) {
             return Some(Effect::Check { node: node.clone(), held });
         }
         if self.is_unknown(&held.key) && self.needs(node, &held.key) {
@@ -222,23 +240,19 @@ fn end(node: &NodeName, held: &Held) -> Option<Effect> {
     Some(send(node, ChangeKind::Delete, &held.key, object))
 }
 
-/// Tells whether a pod was made anew under the name of one that is held.
+/// Tells whether a pod or device was made anew under the name of one that is held.
 fn is_another(held: &Held, newest: &Object) -> bool {
-    held.key.resource == ResourceType::POD && held.uid.is_some() && held.uid != newest.uid()
+    matches!(held.key.resource.as_str(), "pod" | "device") && held.uid.is_some() && held.uid != newest.uid()
 }
 
-/// The types of which all objects that concern a node are known here.
-pub(crate) const WATCHED: [ResourceType; 4] =
+/// The types that are always watched.
+const WATCHED: [ResourceType; 4] =
     [ResourceType::POD, ResourceType::CONFIG_MAP, ResourceType::SECRET, ResourceType::NODE];
-
-fn is_watched(resource: &ResourceType) -> bool {
-    WATCHED.contains(resource)
-}
 
 /// Returns what is wanted in the order of sending.
 fn in_sending_order(wanted: BTreeMap<ObjectKey, Wanted<'_>>) -> Vec<(Place, Wanted<'_>)> {
     let mut wanted: Vec<_> = wanted.into_iter().map(|(key, wanted)| (place(key), wanted)).collect();
-    // The pods move behind all others; neither changes its order.
-    wanted.sort_by_key(|((is_pod, _), _)| *is_pod);
+    // These move behind all others; neither changes its order.
+    wanted.sort_by_key(|((is_last, _), _)| *is_last);
     wanted
 }

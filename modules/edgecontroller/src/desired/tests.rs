@@ -8,6 +8,8 @@ use super::settle::{Comparison, Settling};
 use super::*;
 use crate::raw;
 
+mod devices;
+
 const CONFIG_MAP: ResourceType = ResourceType::CONFIG_MAP;
 const SECRET: ResourceType = ResourceType::SECRET;
 const POD: ResourceType = ResourceType::POD;
@@ -42,9 +44,10 @@ fn pod(name: &str, version: u64, on: &str, needs: &[&str]) -> Object {
     object(name, version, json!({ "spec": { "nodeName": on, "volumes": volumes } }))
 }
 
-/// A cluster whose lists were received: one node, no pods.
+/// A cluster whose lists were received: one node, no pods, no device controller.
 fn started() -> Desired {
     let mut desired = Desired::default();
+    assert_eq!(told(desired.do_without_devices()), [""; 0]);
     desired.begin_nodes();
     assert_eq!(see_node(&mut desired, "n", 1), [""; 0]);
     desired.end_nodes();
