@@ -330,6 +330,12 @@ pub fn differs(a: &Value, b: &Value) -> bool {
     strip(a) != strip(b)
 }
 
+/// What is known of a status of which is not known what it is: that it may have addresses.
+#[must_use]
+pub fn doubted_status() -> Value {
+    json!({ "addresses": null })
+}
+
 /// Makes the patch that brings the node's status from `known` to `wanted`.
 #[must_use]
 pub fn status_patch(known: &Value, wanted: &Value) -> Option<Bytes> {
@@ -350,11 +356,8 @@ pub fn status_patch(known: &Value, wanted: &Value) -> Option<Bytes> {
 
 /// Addresses are merged by type, so that two of one type need the list replaced as a whole.
 fn addresses_patch(before: Option<&Value>, after: &Value) -> Value {
-    let mut list = after.as_array().cloned().unwrap_or_default();
-    if before.is_some() {
-        list.push(json!({ "$patch": "replace" }));
-    }
-    Value::Array(list)
+    let list = after.as_array().map(Vec::as_slice).unwrap_or_default();
+    if before.is_some() { patch::replacing(list) } else { Value::Array(list.to_vec()) }
 }
 
 /// Makes the node's lease, renewed now, of what is known of it.

@@ -45,6 +45,38 @@ pub fn pod_status(uid: &str, known: &Value, wanted: &Value) -> Option<Bytes> {
     Some(Bytes::from(json!({ "metadata": { "uid": uid }, "status": status }).to_string()))
 }
 
+/// Makes the patch that brings a pod's status to `wanted`, whatever edged's fields of it are before.
+///
+/// It is needed where a patch was sent and not answered: what is as it was before that may have changed.
+#[must_use]
+pub fn whole_pod_status(uid: &str, wanted: &Value) -> Bytes {
+    let mut status = Map::new();
+    for field in POD_FIELDS.into_iter().chain(["containerStatuses"]) {
+        let change = match (field, wanted.get(field)) {
+            ("conditions", after) => conditions(None, after).map(with_nulls).unwrap_or_else(|| json!([])),
+            (_, Some(Value::Array(after))) if LISTS_BY_IP.contains(&field) => replacing(after),
+            (_, after) => after.cloned().unwrap_or(Value::Null),
+        };
+        status.insert(field.to_owned(), change);
+    }
+    Bytes::from(json!({ "metadata": { "uid": uid }, "status": status }).to_string())
+}
+
+/// Takes away what a condition may have had.
+fn with_nulls(mut conditions: Value) -> Value {
+    for condition in conditions.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        for field in ["reason", "message"] {
+            condition.entry(field).or_insert(Value::Null);
+        }
+    }
+    conditions
+}
+
+/// Makes a merged list the whole list.
+pub fn replacing(list: &[Value]) -> Value {
+    list.iter().cloned().chain([json!({ "$patch": "replace" })]).collect()
+}
+
 /// Returns the conditions that differ, each whole, with `null` for what is to be taken away.
 #[must_use]
 pub fn conditions(before: Option<&Value>, after: Option<&Value>) -> Option<Value> {
@@ -115,6 +147,21 @@ mod tests {
                 "podIPs": [{"ip": "10.0.0.2"}, {"$patch": "delete", "ip": "10.0.0.1"}],
                 "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null}]}}))
         );
+    }
+
+    #[test]
+    fn a_status_in_doubt_is_sent_with_all_that_it_does_not_have() {
+        let wanted = json!({"phase": "Running", "podIPs": [{"ip": "10.0.0.2"}],
+            "conditions": [{"type": "Ready", "status": "True", "message": "m"}]});
+        let patch: Value = serde_json::from_slice(&whole_pod_status("u", &wanted)).expect("JSON");
+        let status = &patch["status"];
+        assert_eq!(status["phase"], "Running");
+        assert_eq!(status.as_object().map(Map::len), Some(POD_FIELDS.len() + 1));
+        assert_eq!(status["podIPs"], json!([{"ip": "10.0.0.2"}, {"$patch": "replace"}]));
+        let ready = json!([{"type": "Ready", "status": "True", "message": "m", "reason": null}]);
+        assert_eq!(status["conditions"], ready);
+        let absent = ["reason", "message", "hostIP", "hostIPs", "podIP", "startTime", "containerStatuses"];
+        assert!(absent.iter().all(|field| status.get(field) == Some(&Value::Null)), "{status}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use protocol::{Namespace, NodeRequest, ObjectName, ResourceType};
 use serde_json::{Value, json};
 
 use crate::ports::{HttpProbe, Prober, Runtime, SandboxState};
-use world::{World, pass, tell};
+use world::{Fate, World, pass, tell};
 
 fn one() -> Value {
     json!({"containers": [{"name": "c", "image": "busybox:1.36"}]})
@@ -330,6 +330,64 @@ fn a_dead_sandbox_is_replaced() {
         assert_eq!(status["containerStatuses"][0]["restartCount"], 1);
         let ready = world.sandboxes().await.iter().filter(|s| s.state == SandboxState::Ready).count();
         assert_eq!(ready, 1);
+        edged.stop().await;
+    });
+}
+
+fn treat_statuses(world: &World, fate: Fate) {
+    world.outside.borrow_mut().statuses = fate;
+}
+
+#[test]
+fn a_status_that_comes_right_again_is_told_where_an_answer_was_lost() {
+    run(async {
+        let world = World::new();
+        let edged = world.start().await;
+        let slow = json!({"hollow.beehive.io/start-delay": "5s"});
+        tell(&edged, world.put_pod("a", "u1", one(), slow)).await;
+        pass(&edged, 8).await;
+        assert_eq!(world.status("pod default/a")["phase"], "Running");
+        treat_statuses(&world, Fate::Lost);
+        let first = world.sandboxes().await[0].id.clone();
+        world.runtime.remove_sandbox(&first).await.expect("the sandbox goes");
+        pass(&edged, 4).await;
+        assert_eq!(
+            world.status("pod default/a")["phase"],
+            "Pending",
+            "it was told, and edged does not know that"
+        );
+        treat_statuses(&world, Fate::Refused);
+        pass(&edged, 6).await;
+        treat_statuses(&world, Fate::Answered);
+        pass(&edged, 40).await;
+        let status = world.status("pod default/a");
+        assert_eq!(status["phase"], "Running", "{status}");
+        assert_eq!(status["podIPs"].as_array().map(Vec::len), Some(1), "{status}");
+        assert_eq!(condition(&status, "Ready")["status"], "True");
+        edged.stop().await;
+    });
+}
+
+#[test]
+fn a_node_that_comes_right_again_is_told_where_an_answer_was_lost() {
+    run(async {
+        let world = World::new();
+        let edged = world.start().await;
+        pass(&edged, 400).await;
+        treat_statuses(&world, Fate::Lost);
+        world.mood.broken.store(true, Ordering::Relaxed);
+        pass(&edged, 60).await;
+        let ready = |world: &World| {
+            let node = world.outside.borrow().api["node"].value().expect("JSON");
+            condition(&node["status"], "Ready")["status"].clone()
+        };
+        assert_ne!(ready(&world), "True");
+        treat_statuses(&world, Fate::Refused);
+        world.mood.broken.store(false, Ordering::Relaxed);
+        pass(&edged, 30).await;
+        treat_statuses(&world, Fate::Answered);
+        pass(&edged, 30).await;
+        assert_eq!(ready(&world), "True");
         edged.stop().await;
     });
 }

@@ -25,6 +25,16 @@ pub(crate) enum CloudTrouble {
     Away(String),
 }
 
+impl CloudTrouble {
+    /// Tells whether the API may have done all the same what it was asked.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        match self {
+            Self::Refused(status) => status.code >= 500,
+            Self::Away(_) => true,
+        }
+    }
+}
+
 /// Says why an object could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Absent {

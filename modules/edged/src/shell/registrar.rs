@@ -157,6 +157,8 @@ impl Registrar {
         let shared = &self.shared;
         let kubelet = &shared.config.tailored_kubelet_config;
         let mut sent_at = None;
+        // Whether a patch was sent of which is not known what became.
+        let mut doubted = false;
         let mut link = shared.link.subscribe();
         loop {
             let machine = look(shared, facts).await;
@@ -168,9 +170,11 @@ impl Registrar {
             let known = self.known.borrow().clone();
             let now = shared.now();
             let status = node::status(shared.name.as_str(), &shared.config, &machine, &known, now);
-            let due = sent_at.is_none_or(|at| since(now, at) >= kubelet.node_status_report_frequency);
+            let due =
+                doubted || sent_at.is_none_or(|at| since(now, at) >= kubelet.node_status_report_frequency);
             let patch = if due || node::differs(&known, &status) {
-                node::status_patch(&known, &status)
+                let from = if doubted { node::doubted_status() } else { known };
+                node::status_patch(&from, &status)
             } else {
                 None
             };
@@ -179,13 +183,18 @@ impl Registrar {
                 match shared.doors.cloud(request).await {
                     Ok(_) => {
                         self.known.replace(status);
-                        sent_at = Some(now);
+                        (sent_at, doubted) = (Some(now), false);
                     }
                     Err(CloudTrouble::Refused(refusal)) if refusal.is_not_found() => return true,
-                    Err(error @ CloudTrouble::Refused(_)) => {
-                        tracing::warn!(%error, "the node's status was refused; trying again");
+                    Err(error) => {
+                        doubted = doubted || error.is_doubtful();
+                        match error {
+                            CloudTrouble::Refused(_) => {
+                                tracing::warn!(%error, "the node's status was refused; trying again");
+                            }
+                            CloudTrouble::Away(_) => tracing::debug!(%error, "the node's status waits"),
+                        }
                     }
-                    Err(error) => tracing::debug!(%error, "the node's status waits"),
                 }
             }
             tokio::select! { biased;

@@ -67,7 +67,11 @@ async fn send(shared: &Shared, slot: &Slot) -> Result<Sent, CloudTrouble> {
         if desk.wanted.is_null() || desk.refused {
             return Ok(Sent::Nothing);
         }
-        match patch::pod_status(&pod.uid, &desk.known, &desk.wanted) {
+        let patch = match desk.doubted {
+            true => Some(patch::whole_pod_status(&pod.uid, &desk.wanted)),
+            false => patch::pod_status(&pod.uid, &desk.known, &desk.wanted),
+        };
+        match patch {
             None => return Ok(Sent::Nothing),
             Some(patch) => (patch, desk.wanted.clone()),
         }
@@ -82,6 +86,7 @@ async fn send(shared: &Shared, slot: &Slot) -> Result<Sent, CloudTrouble> {
         Ok(reply) => {
             let mut desk = slot.desk.borrow_mut();
             desk.known = wanted.clone();
+            desk.doubted = false;
             if let NodeReply::Object(object) = reply
                 && let Ok(pod) = Pod::read(&object)
             {
@@ -101,6 +106,11 @@ async fn send(shared: &Shared, slot: &Slot) -> Result<Sent, CloudTrouble> {
             slot.desk.borrow_mut().known = wanted;
             Ok(Sent::Something)
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            if error.is_doubtful() {
+                slot.desk.borrow_mut().doubted = true;
+            }
+            Err(error)
+        }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct StatusDesk {
     pub(crate) wanted: Value,
     /// What the API shows, as far as edged's own fields go.
     pub(crate) known: Value,
+    /// Whether a patch was sent of which is not known what became.
+    pub(crate) doubted: bool,
     /// The API's whole status, as it was last heard.
     pub(crate) heard: Value,
     /// The version that this was heard with.

@@ -37,6 +37,17 @@ impl Clock for TestClock {
     }
 }
 
+/// What becomes of a request.
+#[derive(Clone, Copy, Default)]
+pub(super) enum Fate {
+    #[default]
+    Answered,
+    /// It is done, and the answer is lost.
+    Lost,
+    /// It is refused.
+    Refused,
+}
+
 /// The cloud and the store, as the tests set and read them.
 #[derive(Default)]
 pub(super) struct Outside {
@@ -50,6 +61,8 @@ pub(super) struct Outside {
     pub(super) store_is_broken: bool,
     /// Whether the cloud answers.
     pub(super) connected: bool,
+    /// What becomes of reports of a status.
+    pub(super) statuses: Fate,
     /// All that was asked of the cloud while it was connected.
     pub(super) asked: Vec<NodeRequest>,
     version: u64,
@@ -63,6 +76,18 @@ impl Outside {
     }
 
     fn serve(&mut self, request: NodeRequest) -> Result<NodeReply, CloudError> {
+        let is_status =
+            matches!(request, NodeRequest::PatchPodStatus { .. } | NodeRequest::PatchNodeStatus { .. });
+        match self.statuses {
+            Fate::Refused if is_status => {
+                Ok(NodeReply::Refused(ApiStatus::new(429, "TooManyRequests", "not now")))
+            }
+            Fate::Lost if is_status => self.answer(request).and(Err(CloudError::NoAnswer)),
+            _ => self.answer(request),
+        }
+    }
+
+    fn answer(&mut self, request: NodeRequest) -> Result<NodeReply, CloudError> {
         if !self.connected {
             return Err(CloudError::Disconnected);
         }
@@ -143,7 +168,11 @@ fn merge_list(held: &Value, change: &Value, key: &str) -> Value {
     let mut list = held.as_array().cloned().unwrap_or_default();
     for entry in change.as_array().into_iter().flatten() {
         list.retain(|held| held[key] != entry[key]);
-        if entry["$patch"] != "delete" {
+        if entry["$patch"] == "replace" {
+            // It speaks of the list, and the entries before it are all that it shall have.
+            let new: Vec<&Value> = change.as_array().into_iter().flatten().map(|entry| &entry[key]).collect();
+            list.retain(|held| new.contains(&&held[key]));
+        } else if entry["$patch"] != "delete" {
             let mut entry = entry.clone();
             if let Some(fields) = entry.as_object_mut() {
                 fields.retain(|name, value| !value.is_null() || name == "lastProbeTime");
