@@ -17,6 +17,7 @@ use std::sync::Arc;
 use apiserver::{ApiServer, ApiServerModule};
 use beehive::Catalog;
 use cloudhub::CloudHub;
+use devicecontroller::DeviceController;
 use edgecontroller::EdgeController;
 use scheduler::{NodeLifecycle, Scheduler};
 use synccontroller::SyncController;
@@ -52,6 +53,7 @@ pub fn catalog(ports: CloudPorts) -> Catalog {
         catalog
             .with::<CloudHub>(cloudhub::Ports { listeners: listeners.clone() })
             .with::<EdgeController>(kube.clone())
+            .with::<DeviceController>(kube.clone())
             .with::<SyncController>(kube.clone())
     };
     match api_server {

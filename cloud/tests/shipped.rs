@@ -30,6 +30,8 @@ async fn every_shipped_file_loads_against_the_catalog_and_the_full_one_has_every
             assert_eq!(lifecycle, Ok(scheduler::NodeLifecycleConfig::default()));
             let sync = parse::<synccontroller::SyncControllerConfig>(&body("syncController"), "");
             assert_eq!(sync, Ok(synccontroller::SyncControllerConfig::default()));
+            let devices = parse::<devicecontroller::DeviceControllerConfig>(&body("deviceController"), "");
+            assert_eq!(devices, Ok(devicecontroller::DeviceControllerConfig::default()));
             for module in &keys {
                 for field in &module.fields {
                     let path = format!("modules.{}.{field}", module.section);

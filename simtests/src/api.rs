@@ -166,7 +166,7 @@ fn options(clock: Arc<SimClock>, seed: u64) -> Options {
     Options {
         ca_certificate: "the authority of this simulation".to_owned(),
         // No module here acts on the other kinds, and a cloud starts many times.
-        definitions: ::api::record_definitions,
+        definitions: ::api::acted_on_definitions,
         ..Options::new(clock, seed, SigningKey::new([7; 32]))
     }
 }

@@ -26,10 +26,12 @@ pub fn definitions() -> Vec<Value> {
     all.map(|definition| definition.object()).collect()
 }
 
-/// Returns the definitions of the records of what nodes have acknowledged, and of nothing else.
+/// Returns the definitions of what the cloud's modules act on: devices, and the records of what nodes
+/// have acknowledged.
 #[must_use]
-pub fn record_definitions() -> Vec<Value> {
-    reliablesyncs::definitions().iter().map(definition::Definition::object).collect()
+pub fn acted_on_definitions() -> Vec<Value> {
+    let all = reliablesyncs::definitions().into_iter().chain(devices::definitions());
+    all.map(|definition| definition.object()).collect()
 }
 
 /// The group, version, kind and plural of a custom resource.

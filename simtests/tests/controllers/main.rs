@@ -1,6 +1,7 @@
 //! The cloud's controllers over the embedded API server, in one thread and on a paused clock.
 
 mod cluster;
+mod devicecontroller;
 mod edgecontroller;
 mod lifecycle;
 mod scheduler;

@@ -1,0 +1,31 @@
+//! The section `deviceController` of the configuration.
+
+use std::time::Duration;
+
+use beehive::{ModuleConfig, Problems};
+use serde::Deserialize;
+
+/// Configures the device controller.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeviceControllerConfig {
+    /// The shortest time between two writes of the status of one device, however often it reports.
+    #[serde(with = "beehive::config::duration")]
+    pub status_interval: Duration,
+    /// How many statuses are being written at a time.
+    pub writes_at_once: u32,
+}
+
+impl Default for DeviceControllerConfig {
+    fn default() -> Self {
+        Self { status_interval: Duration::from_secs(1), writes_at_once: 16 }
+    }
+}
+
+impl ModuleConfig for DeviceControllerConfig {
+    fn validate(&self, problems: &mut Problems) {
+        if self.writes_at_once == 0 {
+            problems.push("writesAtOnce", "must be at least 1");
+        }
+    }
+}
