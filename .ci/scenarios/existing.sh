@@ -32,7 +32,7 @@ apiVersion: cloudcore.config.kubeedge.io/v1alpha2
 kind: CloudCore
 database: { dataSource: $CLOUD/cloudcore.db }
 kubeAPIServer: { port: $((API_PORT + 1)), directory: $CLOUD/kube-api }
-modules: { cloudHub: { enable: false }, edgeController: { enable: false }, syncController: { enable: false } }
+modules: { cloudHub: { enable: false }, edgeController: { enable: false }, syncController: { enable: false }, deviceController: { enable: false } }
 EOF
     start_cloud || return 1
     k create namespace kubeedge --dry-run=client -o yaml | k apply -f - || return 1

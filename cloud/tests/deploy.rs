@@ -37,7 +37,7 @@ const IN_THE_CLUSTER: [&str; 16] = [
     "certificates.k8s.io/certificatesigningrequests create get",
 ];
 /// The same of subresources and of records.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 10] = [
     "/nodes/status patch",
     "/pods/status patch",
     "/serviceaccounts/token create",
@@ -45,6 +45,9 @@ const PARTS: [&str; 7] = [
     "reliablesyncs.kubeedge.io/clusterobjectsyncs get list watch create delete",
     "reliablesyncs.kubeedge.io/objectsyncs/status patch",
     "reliablesyncs.kubeedge.io/clusterobjectsyncs/status patch",
+    "devices.kubeedge.io/devices get list watch",
+    "devices.kubeedge.io/devicemodels get list watch",
+    "devices.kubeedge.io/devicestatuses get create patch",
 ];
 /// What it does in one namespace or with one object, as `namespace group/resource name verbs`.
 const IN_A_PLACE: [&str; 9] = [

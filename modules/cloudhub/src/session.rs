@@ -225,6 +225,12 @@ impl Session {
                 let fits = |change: &_| rooms.contains(&(Lane::of_change(change), true));
                 let Some(next) = self.queue.next(now, fits, || line.new_id()) else { return Ok(()) };
                 let lane = Lane::of_change(&next.value);
+                if line.codec() == Codec::KubeEdge {
+                    let event = line.new_id();
+                    if let Some(said) = wire::membership(&next.value, event.to_string(), line.time_ms(now)) {
+                        line.say(lane, said, now)?;
+                    }
+                }
                 line.say_as(next.id, lane, Downlink::change(next.value), now)?;
             }
         })

@@ -286,6 +286,8 @@ impl Session {
                     _ => Ok(()),
                 }
             }
+            // The devices come as objects, too.
+            Downlink::Membership(_) => Ok(()),
             Downlink::Unknown(unknown) => {
                 if let Some(kind) = self.line.with(|line, _| line.is_news(&unknown)) {
                     tracing::warn!(%kind, problem = %unknown.problem, "messages of this kind are ignored");

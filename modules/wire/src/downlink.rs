@@ -1,8 +1,10 @@
 //! All that a cloud sends.
 
-use protocol::{ChangeKind, NodeReply, Object, ObjectChange, ObjectKey, ResourceType};
+use bytes::Bytes;
+use protocol::device::payload::{Device, MembershipUpdate};
+use protocol::{ChangeKind, DeviceId, NodeReply, Object, ObjectChange, ObjectKey, ResourceType};
 
-use crate::content;
+use crate::content::{self, Content};
 use crate::message::{Envelope, MessageId, Unknown};
 use crate::path::ResourcePath;
 use crate::raw::{RawMessage, RawRoute};
@@ -27,6 +29,8 @@ pub enum Downlink {
         /// The answer.
         reply: NodeReply,
     },
+    /// Devices of the node came or went, as JSON. Only KubeEdge's edges need it: ours know by the objects.
+    Membership(Bytes),
     /// Anything else.
     Unknown(Unknown),
 }
@@ -50,6 +54,28 @@ impl Downlink {
     }
 }
 
+/// Returns what KubeEdge's cloud says beside a change of a device, if the device comes or goes.
+#[must_use]
+pub fn membership(change: &ObjectChange, event_id: String, timestamp: i64) -> Option<Downlink> {
+    let id = DeviceId::of(&change.key)?;
+    let labels = change.object.value().ok();
+    let description = labels.as_ref().and_then(|object| object["metadata"]["labels"]["description"].as_str());
+    let device = Device {
+        id: id.to_string(),
+        name: id.name.to_string(),
+        description: description.unwrap_or_default().to_owned(),
+        ..Device::default()
+    };
+    let devices = Some(vec![device]);
+    let (added_devices, removed_devices) = match change.kind {
+        ChangeKind::Insert => (devices, None),
+        ChangeKind::Delete => (None, devices),
+        ChangeKind::Update => return None,
+    };
+    let update = MembershipUpdate { event_id, timestamp, added_devices, removed_devices };
+    Some(Downlink::Membership(serde_json::to_vec(&update).ok()?.into()))
+}
+
 impl Envelope<Downlink> {
     /// Reads a message. Every message is something, if only [`Downlink::Unknown`].
     #[must_use]
@@ -70,6 +96,11 @@ impl Envelope<Downlink> {
         };
         match self.body {
             Downlink::Unknown(Unknown { raw, .. }) => *raw,
+            Downlink::Membership(update) => {
+                let route = route(DEVICES.to_owned(), "update", &ResourcePath::Membership);
+                let route = RawRoute { group: "twin".to_owned(), ..route };
+                RawMessage { header, route, content: content::embed(&update) }
+            }
             Downlink::Change { source, change } => {
                 header.resourceversion = version(&change.object);
                 let operation = operation(&change);
@@ -113,7 +144,7 @@ impl Envelope<Downlink> {
             Downlink::Reply { to, .. } if is_acked(&to.path) => {
                 Some(AckRoute { source: SOURCE.to_owned(), group: GROUP.to_owned(), path: to.path.clone() })
             }
-            Downlink::Reply { .. } | Downlink::Unknown(_) => None,
+            Downlink::Reply { .. } | Downlink::Membership(_) | Downlink::Unknown(_) => None,
         }
     }
 }
@@ -186,6 +217,12 @@ fn read(raw: RawMessage) -> Downlink {
                     Downlink::Reply { to: ReplyTo { parent, path, shape }, reply }
                 }
                 Err(problem) => Downlink::Unknown(Unknown::new(raw, problem)),
+            }
+        }
+        (Some(ChangeKind::Update), ResourcePath::Membership) if raw.route.group == "twin" => {
+            match Content::of(raw.content.clone()) {
+                Ok(Content::Json(update)) => Downlink::Membership(update),
+                _ => Downlink::Unknown(Unknown::new(raw, "a membership is an object")),
             }
         }
         _ => {

@@ -30,7 +30,7 @@ mod request;
 mod uplink;
 
 pub use codec::Codec;
-pub use downlink::Downlink;
+pub use downlink::{Downlink, membership};
 pub use line::Line;
 pub use memory::{MemoryLimits, MemoryNetwork, link_pair};
 pub use message::{Envelope, MessageId, Unknown};

@@ -1,7 +1,7 @@
 //! Reports of devices, as KubeEdge's edge sends them and its cloud confirms them.
 
-use protocol::{DeviceId, NodeReply, NodeRequest};
-use serde_json::Value;
+use protocol::{ChangeKind, DeviceId, NodeReply, NodeRequest, Object, ObjectChange, ResourceType};
+use serde_json::{Value, json};
 use wire::codec::{CloudFrame, EdgeFrame};
 use wire::link::Frame;
 use wire::{Codec, Downlink, Envelope, MessageId, ReplyShape, ReplyTo, Uplink};
@@ -61,4 +61,28 @@ fn a_report_is_confirmed_in_the_name_of_the_device_controller() {
     let route = &json["route"];
     assert_eq!((route["source"].as_str(), route["group"].as_str()), (Some("devicecontroller"), Some("twin")));
     assert_eq!((route["operation"].as_str(), route["resource"].as_str()), (Some("response"), Some("twin")));
+}
+
+#[test]
+fn a_device_that_comes_or_goes_is_a_member_or_is_none() {
+    let object =
+        json!({ "metadata": { "name": "t1", "namespace": "default", "labels": { "description": "hall" } } });
+    let object = Object::from_value(&object).expect("an object");
+    let key = object.key(ResourceType::DEVICE).expect("a key");
+    let said = |kind| {
+        let change = ObjectChange { kind, key: key.clone(), object: object.clone() };
+        let body = wire::membership(&change, "e".to_owned(), 7)?;
+        let frame = CloudFrame::Down(Envelope { id: MessageId::new("j"), timestamp_ms: 2, body });
+        let frame = Codec::KubeEdge.encode_cloud(frame).expect("a frame");
+        Some(serde_json::from_slice::<Value>(frame.payload()).expect("JSON"))
+    };
+    let device = json!([{ "id": "default/t1", "name": "t1", "description": "hall" }]);
+    let come = said(ChangeKind::Insert).expect("a message");
+    let route = json!({ "source": "devicecontroller", "group": "twin", "operation": "update", "resource": "membership" });
+    assert_eq!(come["route"], route);
+    let content =
+        json!({ "event_id": "e", "timestamp": 7, "added_devices": device, "removed_devices": null });
+    assert_eq!(come["content"], content);
+    assert_eq!(said(ChangeKind::Delete).expect("a message")["content"]["removed_devices"], device);
+    assert_eq!(said(ChangeKind::Update), None);
 }

@@ -26,7 +26,6 @@ const UP_UNKNOWN: &[&str] = &[
     "websocket hub UpdateNodeActionStatus nodeupgradejob",
 ];
 const DOWN_UNKNOWN: &[&str] = &[
-    "devicecontroller twin update membership",
     "dynamiccontroller resource applicationResponse ignore/Application/ignore",
     "dynamiccontroller resource applicationResponse watchapp/sync",
     "router_eventbus user publish custom",

@@ -91,6 +91,9 @@ pub(super) fn encode_cloud(frame: CloudFrame) -> Frame {
                     DownForm::Reply { parent: to.parent.to_string(), reply: reply.into() }
                 }
                 Downlink::Unknown(unknown) => DownForm::Raw(raw(&unknown.raw)),
+                body @ Downlink::Membership(_) => {
+                    DownForm::Raw(raw(&Envelope { id: id.clone(), timestamp_ms, body }.into_raw()))
+                }
             };
             CloudForm::Down { id: id.to_string(), at: timestamp_ms, down }
         }

@@ -224,10 +224,16 @@ impl<E: End> Conversation<E> {
     ///
     /// When too much waits in the lane already.
     pub fn say_as(&mut self, id: MessageId, lane: Lane, body: E::Says, now: Duration) -> Result<(), Stuck> {
-        let at = self.wall_clock.saturating_add(now);
-        let timestamp_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+        let timestamp_ms = self.time_ms(now);
         let is_secret = E::is_secret(&body);
         self.push(lane, Signal::Message(Envelope { id, timestamp_ms, body }), is_secret)
+    }
+
+    /// Returns the time of day as messages carry it: milliseconds of Unix time.
+    #[must_use]
+    pub fn time_ms(&self, now: Duration) -> i64 {
+        let at = self.wall_clock.saturating_add(now);
+        i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
     }
 
     fn push(&mut self, lane: Lane, signal: Signal<E::Says>, is_secret: bool) -> Result<(), Stuck> {

@@ -99,7 +99,7 @@ impl End for CloudEnd {
         let key = match body {
             Downlink::Change { change, .. } => &change.key,
             Downlink::Reply { to: ReplyTo { path: ResourcePath::Object(key), .. }, .. } => key,
-            Downlink::Reply { .. } | Downlink::Unknown(_) => return false,
+            Downlink::Reply { .. } | Downlink::Membership(_) | Downlink::Unknown(_) => return false,
         };
         matches!(key.resource.as_str(), "secret" | "serviceaccounttoken")
     }
