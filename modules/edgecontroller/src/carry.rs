@@ -56,7 +56,7 @@ impl Handler<DevicesDue> for EdgeController {
     async fn handle(&mut self, _: DevicesDue, cx: &mut Context<Self>) -> Result<(), Failure> {
         let effects = self.desired.do_without_devices();
         if !effects.is_empty() {
-            tracing::warn!(
+            tracing::info!(
                 "the devices and device models could not be read yet: nodes are told everything else; \
                  are the resource definitions of devices.kubeedge.io installed?"
             );
