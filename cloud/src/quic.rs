@@ -287,3 +287,22 @@ fn problem(alert: Alert) -> Option<rustls::Error> {
         Alert::Sent(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_alert_means_is_said() {
+        for (alert, expected) in [
+            (Alert::Received(AlertDescription::UnknownCA), "its clock is wrong"),
+            (Alert::Sent(AlertDescription::CertificateRequired), "it has no certificate"),
+            (Alert::Sent(AlertDescription::CertificateExpired), "it ended"),
+            (Alert::Sent(AlertDescription::UnknownCA), "another authority"),
+        ] {
+            let said = problem(alert).and_then(|problem| doubt_of(&problem)).expect("it is about trust");
+            assert!(said.contains(expected), "{said}");
+        }
+        assert_eq!(problem(Alert::Sent(AlertDescription::NoApplicationProtocol)), None);
+    }
+}
