@@ -67,7 +67,7 @@ fn client(tls: rustls::ClientConfig) -> ClientConfig {
 
 /// Makes a text frame.
 fn text(content: &[u8]) -> Vec<u8> {
-    let head = u8::try_from(content.len() << 1 | 1).expect("it is short");
+    let head = u8::try_from((content.len() << 1) | 1).expect("it is short");
     assert!(head < 0x80, "one byte is enough");
     [&[head], content].concat()
 }
@@ -119,7 +119,7 @@ async fn a_frame_of_a_hundred_megabytes_is_refused_before_it_is_read() {
     let mut rest: usize = (100 << 20) << 1;
     let mut head = Vec::new();
     while rest > 0 {
-        head.push(rest.to_le_bytes()[0] & 0x7f | 0x80);
+        head.push((rest.to_le_bytes()[0] & 0x7f) | 0x80);
         rest >>= 7;
     }
     *head.last_mut().expect("a byte") &= 0x7f;

@@ -122,7 +122,7 @@ impl Head {
         if size > max {
             return Err(LinkError::TooLarge { size, max });
         }
-        let mut rest = size << 1 | usize::from(is_text);
+        let mut rest = (size << 1) | usize::from(is_text);
         let mut head = BytesMut::with_capacity(HEAD_BYTES_MAX + size.min(COPIED_BYTES_MAX));
         while rest > 0x7f {
             head.put_u8(low_bits(rest) | 0x80);
