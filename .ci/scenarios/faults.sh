@@ -227,3 +227,54 @@ scenario_clock() {
     start_edge
     until_true 60 ready_is True
 }
+
+# Connections of the edge so far, over QUIC or WebSocket.
+connections() { grep -c "connected to the cloud .*transport=$1" "$WORK/edge.log"; }
+connected_over() { [[ $(connections "$1") -ge 1 ]]; }
+
+# A node over QUIC keeps its session when its address changes, and goes on over WebSocket when UDP is dropped.
+scenario_quic() {
+    local status=0
+    stop_processes
+    : >"$WORK/edge.log"
+    LEVEL=info write_cloud
+    LEVEL=info write_edge "$(sed -n 's/^ *token: //p' "$EDGE/edgecore.yaml")"
+    sed -i "s/^    websocket: .*/&\n    quic: { enable: true, address: $CLOUD_ADDRESS }/" "$CLOUD/cloudcore.yaml"
+    sed -i "s/^    websocket: .*/&\n    quic: { enable: true, server: \"$CLOUD_ADDRESS:10001\" }/" "$EDGE/edgecore.yaml"
+    address_changes_and_udp_goes || status=1
+    open_again
+    ip -n "$EDGE_NET" addr flush dev e0
+    ip -n "$EDGE_NET" addr add 10.231.7.2/24 dev e0
+    start_processes || return 1
+    return "$status"
+}
+
+address_changes_and_udp_goes() {
+    local at begin
+    start_cloud || return 1
+    start_edge
+    until_true 30 connected_over QUIC || return 1
+    at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)
+    until_true 30 renewed_after "$at" || return 1
+    ip -n "$EDGE_NET" addr flush dev e0
+    ip -n "$EDGE_NET" addr add 10.231.7.3/24 dev e0
+    sleep 15
+    at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)
+    until_true 20 renewed_after "$at" || return 1
+    [[ $(connections QUIC) == 1 && $(connections WebSocket) == 0 ]] || fail "the session did not outlive its address" || return 1
+    begin=$(date +%s%N)
+    ip netns exec "$CLOUD_NET" iptables -A INPUT -i c0 -p udp -j DROP
+    until_true 40 connected_over WebSocket || return 1
+    say "WebSocket is there $(seconds_since "$begin") s after UDP was dropped"
+    at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)
+    until_true 20 renewed_after "$at" || return 1
+    ready_is True || fail "the node is not Ready" || return 1
+    end_process cloud.pid INT || return 1
+    start_cloud || return 1
+    until_true 40 ready_is True || return 1
+    at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ)
+    until_true 20 renewed_after "$at" || return 1
+    # Once for each time that QUIC was what the dial began with.
+    [[ $(grep -c 'another transport is tried.*transport=QUIC' "$WORK/edge.log") == 1 ]] ||
+        fail "QUIC is waited for at each reconnect" || return 1
+}

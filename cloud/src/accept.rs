@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
+use wire::link::ListenOn;
 
 /// The pause after the system refused to hand out a connection, as when files run out.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -23,8 +24,8 @@ pub(crate) async fn accept_all<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut turns = Turns { patience: None, eldest_first: VecDeque::new() };
-    accept(listener, at_once, &mut turns, connections, |stream, peer, _| serve(stream, peer)).await;
+    let places = Places::new(at_once, None, connections);
+    accept(listener, places, |stream, peer, _| serve(stream, peer)).await;
 }
 
 /// Does the same for what should be over soon. While others wait, the eldest is told to give way once it
@@ -38,15 +39,12 @@ pub(crate) async fn accept_giving_way<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut turns = Turns { patience: Some(patience), eldest_first: VecDeque::new() };
-    accept(listener, at_once, &mut turns, connections, serve).await;
+    accept(listener, Places::new(at_once, Some(patience), connections), serve).await;
 }
 
 async fn accept<F>(
     listener: &TcpListener,
-    at_once: usize,
-    turns: &mut Turns,
-    connections: &mut JoinSet<()>,
+    mut places: Places<'_>,
     mut serve: impl FnMut(TcpStream, SocketAddr, oneshot::Receiver<Duration>) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
@@ -60,15 +58,62 @@ async fn accept<F>(
                 continue;
             }
         };
-        while connections.try_join_next().is_some() {}
-        while connections.len() >= at_once.max(1) {
+        places.free().await;
+        places.serve(|give_way| serve(stream, peer, give_way));
+    }
+}
+
+/// A bounded number of places, and the connections that have one.
+pub(crate) struct Places<'a> {
+    at_once: usize,
+    turns: Turns,
+    connections: &'a mut JoinSet<()>,
+}
+
+impl<'a> Places<'a> {
+    /// Makes places for `at_once`. With a `patience`, the eldest gives way to those who wait.
+    pub(crate) fn new(at_once: usize, patience: Option<Duration>, connections: &'a mut JoinSet<()>) -> Self {
+        Self {
+            at_once: at_once.max(1),
+            turns: Turns { patience, eldest_first: VecDeque::new() },
+            connections,
+        }
+    }
+
+    /// Returns how many are taken.
+    pub(crate) fn taken(&mut self) -> usize {
+        while self.connections.try_join_next().is_some() {}
+        self.connections.len()
+    }
+
+    /// Waits until there is one.
+    pub(crate) async fn free(&mut self) {
+        while self.taken() >= self.at_once {
             tokio::select! {
                 biased;
-                _ = connections.join_next() => {}
-                () = turns.end_eldest() => {}
+                _ = self.connections.join_next() => {}
+                () = self.turns.end_eldest() => {}
             }
         }
-        connections.spawn(serve(stream, peer, turns.begin(Instant::now())));
+    }
+
+    /// Gives one to a connection, whose task is told when it has to give way.
+    pub(crate) fn serve<F>(&mut self, serve: impl FnOnce(oneshot::Receiver<Duration>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let give_way = self.turns.begin(Instant::now());
+        self.connections.spawn(serve(give_way));
+    }
+}
+
+/// Returns where to listen, as the system is told.
+pub(crate) fn place(on: &ListenOn) -> String {
+    let ListenOn { address, port, .. } = on;
+    if address.contains(':') && !address.starts_with('[') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
     }
 }
 

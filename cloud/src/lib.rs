@@ -4,10 +4,13 @@ pub mod embedded;
 pub mod enrol;
 pub mod https;
 pub mod leader;
+pub mod quic;
 pub mod ws;
 
 mod accept;
+mod certificates;
 mod linger;
+mod peer;
 mod process;
 mod tls;
 

@@ -19,6 +19,7 @@ use crate::CloudPorts;
 use crate::embedded::{Embedded, EmbeddedOptions, client};
 use crate::enrol::{EnrolError, Enrolment};
 use crate::leader::{Leader, LeaderTimes};
+use crate::quic::QuicListener;
 use crate::ws::{CertifiedListener, WsListener};
 
 /// The pause after certificates could not be had, and the longest one.
@@ -136,7 +137,10 @@ async fn enrol(
             Err(error) => return Err(error),
         }
     };
-    ports.listeners = vec![Arc::new(CertifiedListener(enrolment.certificates()))];
+    ports.listeners = vec![
+        Arc::new(CertifiedListener(enrolment.certificates())),
+        Arc::new(QuicListener::certified(enrolment.certificates())),
+    ];
     Ok((ports, Some(enrolment)))
 }
 
@@ -153,7 +157,8 @@ async fn prepare(
     loaded: &Loaded,
     kubeconfig: Option<&Path>,
 ) -> Result<(CloudPorts, Option<Embedded>), Problem> {
-    let listeners: Vec<Arc<dyn wire::link::Listener>> = vec![Arc::new(WsListener)];
+    let listeners: Vec<Arc<dyn wire::link::Listener>> =
+        vec![Arc::new(WsListener), Arc::new(QuicListener::default())];
     if let Some(path) = kubeconfig {
         let kube = outside(path, loaded.settings.master.as_deref()).await?;
         tracing::info!(kubeconfig = %path.display(), "serving the cluster of a kubeconfig");

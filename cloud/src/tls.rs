@@ -64,7 +64,11 @@ where
 
 /// Says what it means that a handshake failed, where it is about who trusts whom.
 pub(crate) fn doubt(error: &io::Error) -> Option<&'static str> {
-    let problem = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>())?;
+    doubt_of(error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>())?)
+}
+
+/// Says the same of an error of TLS itself.
+pub(crate) fn doubt_of(problem: &rustls::Error) -> Option<&'static str> {
     match problem {
         rustls::Error::AlertReceived(
             AlertDescription::BadCertificate

@@ -9,31 +9,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use link_ws::{LinkCertificates, header, link, settings};
-use protocol::NodeName;
+use link_ws::{header, link, settings};
 use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use wire::Codec;
-use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener, TlsFiles};
+use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener, Transport};
 
-use crate::accept::accept_giving_way;
+use crate::accept::{accept_giving_way, place};
+use crate::certificates::{self, RELOAD_PERIOD};
+use crate::peer::{self, ClaimError};
 use crate::tls::{Live, doubt};
 
 /// Connections that may wait for the hub after their handshake.
 const BACKLOG: usize = 64;
 /// The part of its time that a handshake has while others wait for a place.
 const CROWDED_PART: u32 = 4;
-/// How often the files are looked at for other certificates.
-const RELOAD_PERIOD: Duration = Duration::from_secs(60);
 
 /// Listens for edges over WebSocket and TLS.
 #[derive(Debug, Clone, Default)]
@@ -81,10 +78,9 @@ impl WsIncoming {
     ///
     /// When a certificate file is of no use or the address cannot be bound.
     pub async fn bind_looking_every(period: Duration, on: ListenOn) -> Result<Self, LinkError> {
-        let (files, certificates) = (on.tls.clone(), LinkCertificates::read(&on.tls).await?);
-        let tls = Live::new(server_config(&certificates)?);
+        let (tls, looking) = certificates::of_files(on.tls.clone(), period).await?;
         let mut incoming = Self::bind_with(on, &tls).await?;
-        incoming.tasks.spawn(look(files, certificates, tls, period));
+        incoming.tasks.spawn(looking);
         Ok(incoming)
     }
 
@@ -94,7 +90,7 @@ impl WsIncoming {
     ///
     /// When the address cannot be bound.
     pub async fn bind_with(on: ListenOn, tls: &Arc<Live<ServerConfig>>) -> Result<Self, LinkError> {
-        let at = format!("{}:{}", bracketed(&on.address), on.port);
+        let at = place(&on);
         let unusable = |error: std::io::Error| LinkError::Local(format!("cannot listen on {at}: {error}"));
         let socket = TcpListener::bind(&at).await.map_err(unusable)?;
         let address = socket.local_addr().map_err(unusable)?;
@@ -120,52 +116,12 @@ impl Incoming for WsIncoming {
     }
 }
 
-fn bracketed(address: &str) -> String {
-    if address.contains(':') && !address.starts_with('[') {
-        format!("[{address}]")
-    } else {
-        address.to_owned()
-    }
-}
-
 /// What a handshake needs.
 #[derive(Clone)]
 struct Door {
     tls: Arc<Live<ServerConfig>>,
     sender: mpsc::Sender<Accepted>,
     on: ListenOn,
-}
-
-/// Looks at the files from time to time. What cannot be used is told once, and the present goes on.
-async fn look(
-    files: TlsFiles,
-    mut present: LinkCertificates,
-    tls: Arc<Live<ServerConfig>>,
-    period: Duration,
-) {
-    let mut told = String::new();
-    loop {
-        sleep(period).await;
-        let found = LinkCertificates::read(&files).await;
-        let next = match found {
-            Ok(found) if found.is(&present) => continue,
-            found => found.and_then(|found| Ok((server_config(&found)?, found))),
-        };
-        match next {
-            Ok((config, found)) => {
-                tls.replace(config);
-                (present, told) = (found, String::new());
-                tracing::info!("the certificates of the links were replaced: the next connections see them");
-            }
-            Err(error) => {
-                let error = error.to_string();
-                if error != told {
-                    tracing::warn!(error, "the certificates of the links cannot be replaced, and stay");
-                }
-                told = error;
-            }
-        }
-    }
 }
 
 async fn accept(socket: TcpListener, door: Door) {
@@ -202,25 +158,21 @@ async fn handshake(door: &Door, stream: TcpStream, address: SocketAddr) -> Resul
     };
     let stream = door.tls.acceptor().accept(stream).await.map_err(untrusted)?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let certificate = certificates.first().ok_or_else(|| failed("no certificate".to_owned()))?;
-    let identity = Identity::Certificate(common_name(certificate)?);
+    let identity = peer::identity(certificates)?;
     let mut claim = None;
     let upgrade = Upgrade { identity: &identity, claim: &mut claim };
     let socket = accept_hdr_async_with_config(stream, upgrade, Some(settings(door.on.frame_bytes_max)))
         .await
         .map_err(|error| failed(refused(error)))?;
     let Claim { node, codec } = claim.ok_or_else(|| failed("no upgrade".to_owned()))?;
-    Ok(Accepted { identity, claimed: node, codec, address: address.to_string(), link: link(socket) })
-}
-
-fn common_name(certificate: &CertificateDer<'_>) -> Result<String, LinkError> {
-    let failed = |problem: &str| LinkError::Handshake(format!("the peer's certificate {problem}"));
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|_| failed("is not X.509"))?;
-    let mut names = parsed.subject().iter_common_name();
-    match (names.next().map(|name| name.as_str()), names.next()) {
-        (Some(Ok(name)), None) => Ok(name.to_owned()),
-        _ => Err(failed("has not exactly one common name")),
-    }
+    Ok(Accepted {
+        identity,
+        claimed: node,
+        codec,
+        transport: Transport::WebSocket,
+        address: address.to_string(),
+        link: link(socket),
+    })
 }
 
 /// What the HTTP upgrade says.
@@ -254,18 +206,16 @@ impl Callback for Upgrade<'_> {
 
 /// Refuses who claims to be another node than its certificate is of.
 fn check(identity: &Identity, claimed: &str) -> Result<(), Box<ErrorResponse>> {
-    let node = NodeName::parse(claimed)
-        .map_err(|problem| Box::new(refusal(&format!("the header node_id: {problem}"))))?;
-    if identity.may_speak_for(&node) {
-        return Ok(());
-    }
-    let of = match identity {
-        Identity::Certificate(name) => name.as_str(),
-        Identity::SameProcess => "this process",
-    };
-    let mut response = refusal(&format!("the certificate is of {of:?}, not of the node {node}"));
-    *response.status_mut() = StatusCode::FORBIDDEN;
-    Err(Box::new(response))
+    peer::check(identity, claimed).map_err(|error| {
+        Box::new(match error {
+            ClaimError::Name(problem) => refusal(&format!("the header node_id: {problem}")),
+            ClaimError::AnotherNode { .. } => {
+                let mut response = refusal(&error.to_string());
+                *response.status_mut() = StatusCode::FORBIDDEN;
+                response
+            }
+        })
+    })
 }
 
 fn refusal(text: &str) -> ErrorResponse {
@@ -283,22 +233,4 @@ fn refused(error: Error) -> String {
         }
         error => error.to_string(),
     }
-}
-
-/// Makes a server that lets in only edges with a certificate.
-pub(crate) fn server_config(certificates: &LinkCertificates) -> Result<ServerConfig, LinkError> {
-    let bad = |what: &str, error: String| LinkError::Local(format!("{what}: {error}"));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = Arc::new(certificates.roots()?);
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
-        .build()
-        .map_err(|error| bad("the certificate authority", error.to_string()))?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad("TLS", error.to_string()))?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates.chain.clone(), certificates.key.clone_key())
-        .map_err(|error| bad("the server certificate", error.to_string()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }

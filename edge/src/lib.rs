@@ -2,16 +2,18 @@
 
 pub mod certificate;
 pub mod cri;
+pub mod dial;
 pub mod enrol;
 pub mod files;
 pub mod machine;
 pub mod prober;
 pub mod runtime;
-pub mod ws;
 
 mod http1;
 mod process;
+mod quic;
 mod tls;
+mod ws;
 
 use std::fmt;
 

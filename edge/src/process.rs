@@ -15,9 +15,9 @@ use store_sled::{OnDamage, OpenError, SledMedium};
 use wire::MemoryNetwork;
 
 use crate::EdgePorts;
+use crate::dial::NetDialer;
 use crate::enrol::Enrolment;
 use crate::runtime::{edged_ports, hollow};
-use crate::ws::WsDialer;
 
 /// The edge of a Beehive cluster: the agent of one node.
 #[derive(Debug, Parser)]
@@ -90,7 +90,7 @@ async fn prepare(
         "" => edged.node.facts().await?.hostname,
         name => name.to_owned(),
     };
-    let hub = edgehub::Ports { dialer: Arc::new(WsDialer), store: store.clone() };
+    let hub = edgehub::Ports { dialer: Arc::new(NetDialer), store: store.clone() };
     Ok((EdgePorts { store, hub, edged }, name))
 }
 

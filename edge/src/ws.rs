@@ -1,11 +1,8 @@
 //! The edge reaches its cloud over WebSocket and TLS, with certificates on both sides.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
-use link_ws::{LinkCertificates, header, link, settings};
-use rustls_pki_types::ServerName;
+use link_ws::{header, link, settings};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -15,33 +12,16 @@ use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use wire::Codec;
-use wire::link::{DialTo, Dialed, Dialer, LinkError, TlsFiles};
+use wire::link::{DialTo, Dialed, LinkError};
 
-use crate::tls::believing;
+use crate::dial::{CONNECT_TIMEOUT, client_config, server_name};
 
-/// How long the first answer may take. The system repeats its first packet after 1, 3 and 7 seconds; a
-/// dial of its own begins before the last of these, and finds a path that has come back sooner.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Dials the cloud over WebSocket and TLS. The certificate files are read for each dial, so that
-/// renewed ones are used from the next connection on.
-#[derive(Debug, Clone, Default)]
-pub struct WsDialer;
-
-#[async_trait]
-impl Dialer for WsDialer {
-    async fn dial(&self, to: DialTo) -> Result<Dialed, LinkError> {
-        let limit = to.handshake_timeout;
-        match timeout(limit, dial(to)).await {
-            Ok(dialed) => dialed,
-            Err(_) => Err(LinkError::HandshakeTimeout(limit)),
-        }
-    }
-}
-
-async fn dial(to: DialTo) -> Result<Dialed, LinkError> {
+/// Connects, asks for the upgrade, and returns the link.
+pub(crate) async fn dial(to: DialTo) -> Result<Dialed, LinkError> {
     let failed = |error: String| LinkError::Handshake(error);
-    let tls = TlsConnector::from(Arc::new(client_config(&to.tls).await?));
+    let mut tls = client_config(&to.tls).await?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let tls = TlsConnector::from(Arc::new(tls));
     let request = request(&to)?;
     let name = server_name(&to.server)?;
     let unreached = |why: &dyn std::fmt::Display| LinkError::Transport(format!("{}: {why}", to.server));
@@ -88,36 +68,4 @@ fn request(to: &DialTo) -> Result<Request, LinkError> {
         headers.insert(Codec::HEADER, value(&offered.join(", "))?);
     }
     Ok(request)
-}
-
-/// The certificate must be of the host that the configuration names.
-fn server_name(server: &str) -> Result<ServerName<'static>, LinkError> {
-    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    ServerName::try_from(host.to_owned())
-        .map_err(|error| LinkError::Local(format!("{host:?} is no host name: {error}")))
-}
-
-async fn client_config(files: &TlsFiles) -> Result<rustls::ClientConfig, LinkError> {
-    let certificates = LinkCertificates::read(files).await?;
-    let mut config = believing(certificates.roots()?)
-        .with_client_auth_cert(certificates.chain, certificates.key)
-        .map_err(|error| LinkError::Local(format!("the edge's certificate: {error}")))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_server_s_name_is_its_host() {
-        for (server, expect) in
-            [("10.0.0.1:10000", "10.0.0.1"), ("cloud.example:10000", "cloud.example"), ("[::1]:10000", "::1")]
-        {
-            assert_eq!(server_name(server).expect("a name").to_str(), expect);
-        }
-        assert!(server_name("a b:1").is_err());
-    }
 }

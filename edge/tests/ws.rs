@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use edgecore::ws::WsDialer;
+use edgecore::dial::NetDialer;
 use futures::{SinkExt, StreamExt};
 use link_ws::authority::Authority;
 use protocol::NodeName;
@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use wire::Codec;
-use wire::link::{DialTo, Dialed, Dialer, Frame, LinkError};
+use wire::link::{DialTo, Dialed, Dialer, Frame, LinkError, Transport};
 
 const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Long enough for any machine; only a failing test waits for it.
@@ -81,6 +81,7 @@ impl Edge {
 
     fn dial_to(&self, server: String) -> DialTo {
         DialTo {
+            transport: Transport::WebSocket,
             server,
             node: NodeName::parse("edge-1").expect("a name"),
             project: "p1".to_owned(),
@@ -92,7 +93,7 @@ impl Edge {
     }
 
     async fn dial(&self, cloud: &Cloud) -> Result<Dialed, LinkError> {
-        WsDialer.dial(self.dial_to(cloud.address().to_string())).await
+        NetDialer.dial(self.dial_to(cloud.address().to_string())).await
     }
 }
 
@@ -133,7 +134,7 @@ async fn the_native_codec_is_used_when_the_cloud_names_it_and_only_if_it_was_off
     let to = DialTo { codecs: vec![Codec::KubeEdge], ..edge.dial_to(cloud.address().to_string()) };
     let mut seen = Vec::new();
     let answer = Answer { codec: Some("native.v1"), seen: &mut seen };
-    let (dialed, _accepted) = tokio::join!(WsDialer.dial(to), cloud.accept(answer));
+    let (dialed, _accepted) = tokio::join!(NetDialer.dial(to), cloud.accept(answer));
     handshake_error(dialed);
     assert_eq!(seen.last().map(String::as_str), Some(""), "nothing was offered");
 }
@@ -189,7 +190,7 @@ async fn a_cloud_that_never_answers_is_given_up() {
     let address = silent.local_addr().expect("an address").to_string();
     let limit = Duration::from_millis(100);
     let to = DialTo { handshake_timeout: limit, ..edge.dial_to(address) };
-    assert_eq!(WsDialer.dial(to).await.err(), Some(LinkError::HandshakeTimeout(limit)));
+    assert_eq!(NetDialer.dial(to).await.err(), Some(LinkError::HandshakeTimeout(limit)));
 }
 
 #[tokio::test]
@@ -199,13 +200,13 @@ async fn an_address_where_nobody_listens_and_files_that_are_of_no_use_are_named(
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
         listener.local_addr().expect("an address").to_string()
     };
-    match WsDialer.dial(edge.dial_to(closed.clone())).await {
+    match NetDialer.dial(edge.dial_to(closed.clone())).await {
         Err(LinkError::Transport(text)) => assert!(text.contains(&closed), "{text}"),
         other => panic!("nobody listens: {other:?}"),
     }
     let mut to = edge.dial_to(closed);
     to.tls.key = edge.files.path().join("missing.key");
-    match WsDialer.dial(to).await {
+    match NetDialer.dial(to).await {
         Err(LinkError::Local(text)) => assert!(text.contains("missing.key"), "{text}"),
         other => panic!("the key is missing: {other:?}"),
     }

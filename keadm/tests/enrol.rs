@@ -10,8 +10,8 @@ use cloudcore::enrol::{EnrolError as DeskError, Enrolment as Desk, MaterialError
 use cloudcore::ws::WsIncoming;
 use cloudcore::{Embedded, EmbeddedOptions};
 use cloudhub::CloudHubConfig;
+use edgecore::dial::NetDialer;
 use edgecore::enrol::{EnrolError, Enrolment, RequestError};
-use edgecore::ws::WsDialer;
 use edgehub::{EdgeHubConfig, Token};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -19,7 +19,7 @@ use protocol::NodeName;
 use store::MemoryStore;
 use tokio::time::{interval, timeout};
 use wire::Codec;
-use wire::link::{DialTo, Dialer, Identity, Incoming, ListenOn};
+use wire::link::{DialTo, Dialer, Identity, Incoming, ListenOn, Transport};
 
 /// Long enough for any machine; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,6 +113,7 @@ async fn a_node_joins_with_the_token_and_its_link_is_known_by_its_name() {
     let certificates = cloud.desk.certificates();
     let mut incoming = WsIncoming::bind_with(on, &certificates).await.expect("it listens");
     let to = DialTo {
+        transport: Transport::WebSocket,
         server: incoming.address().to_string(),
         node: node("edge-1"),
         project: String::new(),
@@ -121,7 +122,7 @@ async fn a_node_joins_with_the_token_and_its_link_is_known_by_its_name() {
         handshake_timeout: PATIENCE,
         frame_bytes_max: 1 << 20,
     };
-    let (dialed, accepted) = tokio::join!(WsDialer.dial(to), incoming.accept());
+    let (dialed, accepted) = tokio::join!(NetDialer.dial(to), incoming.accept());
     dialed.expect("the cloud is believed");
     let identity = accepted.expect("it listens").identity;
     assert_eq!(identity, Identity::Certificate("system:node:edge-1".to_owned()));

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use cloudcore::ws::WsIncoming;
-use edgecore::ws::WsDialer;
+use edgecore::dial::NetDialer;
 use protocol::NodeName;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use wire::Codec;
 use wire::conformance::{Promise, check};
-use wire::link::{DialTo, Dialer, Identity, Incoming, ListenOn, TlsFiles};
+use wire::link::{DialTo, Dialer, Identity, Incoming, ListenOn, TlsFiles, Transport};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LEFT_BYTES_MAX: usize = 4 << 20;
@@ -62,6 +62,7 @@ async fn a_websocket_link_keeps_every_promise() {
     };
     let mut incoming = WsIncoming::bind(on).await.expect("it listens");
     let to = DialTo {
+        transport: Transport::WebSocket,
         server: incoming.address().to_string(),
         node: NodeName::parse("edge-1").expect("a name"),
         project: "p".to_owned(),
@@ -71,7 +72,7 @@ async fn a_websocket_link_keeps_every_promise() {
         frame_bytes_max: LEFT_BYTES_MAX,
     };
     for promise in Promise::ALL {
-        let dialed = WsDialer.dial(to.clone()).await.expect("the cloud is what it should be");
+        let dialed = NetDialer.dial(to.clone()).await.expect("the cloud is what it should be");
         let accepted = incoming.accept().await.expect("it listens");
         assert_eq!(accepted.identity, Identity::Certificate("system:node:edge-1".to_owned()));
         assert_eq!((dialed.codec, accepted.codec), (Codec::Native, Codec::Native));

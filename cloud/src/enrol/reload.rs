@@ -13,8 +13,8 @@ use super::authority::{EdgeAuthority, ServerPair};
 use super::refresh::Refresh;
 use super::secrets::Secrets;
 use super::{EnrolError, material};
+use crate::certificates;
 use crate::tls::{Live, server_config};
-use crate::ws;
 
 /// What edges see of the cloud, as it is at the moment.
 #[derive(Debug, Clone)]
@@ -38,8 +38,8 @@ fn configs(authority: &EdgeAuthority, pair: &ServerPair) -> Result<(ServerConfig
     let (chain, key) = (pair.chain.clone(), pair.private_key()?);
     let desk =
         server_config::<EnrolError>(authority.believed(), chain.clone(), key.clone_key(), &[b"http/1.1"])?;
-    let certificates = LinkCertificates { authorities: authority.believed().to_vec(), chain, key };
-    Ok((desk, ws::server_config(&certificates)?))
+    let of_links = LinkCertificates { authorities: authority.believed().to_vec(), chain, key };
+    Ok((desk, certificates::server_config(&of_links)?))
 }
 
 /// Looks for other certificates from time to time.

@@ -101,7 +101,7 @@ async fn link(hub: &EdgeHubConfig, edged: &EdgedConfig, world: &dyn World) -> Ve
         "" => world.host_name(),
         name => Ok(name.to_owned()),
     };
-    let server = &hub.websocket.server;
+    let server = &hub.websocket_server();
     let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
     let resolved = dns::host(world, host).await;
     let is_resolved = resolved.state != State::Failed;

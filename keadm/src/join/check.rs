@@ -107,7 +107,7 @@ fn free(plan: &Plan, flags: &Join, world: &dyn World) -> Vec<Finding> {
 
 async fn check_cloud(plan: &Plan, flags: &Join, world: &dyn World) -> Vec<Finding> {
     let url = &plan.hub.http_server;
-    let link = &plan.hub.websocket.server;
+    let link = &plan.hub.websocket_server();
     let host = link.rsplit_once(':').map_or(link.as_str(), |(host, _)| host);
     let resolved = dns::host(world, host).await;
     let is_resolved = resolved.state != crate::finding::State::Failed;

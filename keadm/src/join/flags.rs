@@ -16,7 +16,7 @@ pub(crate) const CERT_PATH: &str = "/etc/kubeedge/certs";
 pub(crate) enum HubProtocol {
     /// WebSocket over TLS and TCP.
     Websocket,
-    /// QUIC, where this version has it; with WebSocket to fall back to.
+    /// QUIC, with WebSocket to fall back to.
     Quic,
 }
 

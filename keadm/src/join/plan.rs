@@ -15,6 +15,7 @@ use super::flags::{CERT_PATH, HubProtocol, Join};
 use super::token::{JoinToken, TokenFormError};
 
 const LINK_PORT: u16 = 10000;
+const QUIC_PORT: u16 = 10001;
 const TUNNEL_PORT: u16 = 10004;
 const REMARK: [&str; 2] = [
     "Written by keadm join; edgecore --defaultconfig prints every key with its meaning.",
@@ -68,7 +69,11 @@ impl Plan {
         before: Option<&str>,
         shares: bool,
     ) -> Result<Self, PlanError> {
-        let server = Server::parse(&flags.cloudcore_ipport)?;
+        let usual_port = match flags.hub_protocol {
+            HubProtocol::Websocket => LINK_PORT,
+            HubProtocol::Quic => QUIC_PORT,
+        };
+        let server = Server::parse(&flags.cloudcore_ipport, usual_port)?;
         let token = JoinToken::parse(flags.token.reveal())?;
         let catalog = edgecore::inert_catalog();
         let file = flags.root.config(Process::EdgeCore).display().to_string();
@@ -120,14 +125,20 @@ fn node_name(text: &str) -> Result<NodeName, PlanError> {
 fn fill(document: &mut Document, flags: &Join, server: &Server, host_name: &str) -> Result<(), PlanError> {
     let Server { host, port } = server;
     document.set("modules.edgeHub.httpServer", format!("https://{host}:{}", flags.certport));
-    let websocket = match flags.hub_protocol {
-        HubProtocol::Websocket => *port,
-        HubProtocol::Quic => LINK_PORT,
-    };
-    document.set("modules.edgeHub.websocket.server", format!("{host}:{websocket}"));
-    if flags.hub_protocol == HubProtocol::Quic {
-        document.set("modules.edgeHub.quic.enable", true);
-        document.set("modules.edgeHub.quic.server", format!("{host}:{port}"));
+    match flags.hub_protocol {
+        HubProtocol::Websocket => {
+            document.set("modules.edgeHub.websocket.server", format!("{host}:{port}"));
+            // What the file says of QUIC is of another cloud.
+            if document.get("modules.edgeHub.quic.enable").is_some() {
+                document.set("modules.edgeHub.quic.enable", false);
+                document.set("modules.edgeHub.websocket.enable", true);
+            }
+        }
+        HubProtocol::Quic => {
+            document.set("modules.edgeHub.websocket.server", format!("{host}:{LINK_PORT}"));
+            document.set("modules.edgeHub.quic.enable", true);
+            document.set("modules.edgeHub.quic.server", format!("{host}:{port}"));
+        }
     }
     if document.acts("modules.edgeStream.server") {
         document.set("modules.edgeStream.server", format!("{host}:{TUNNEL_PORT}"));
@@ -202,19 +213,19 @@ struct Server {
 }
 
 impl Server {
-    fn parse(given: &str) -> Result<Self, PlanError> {
+    fn parse(given: &str, usual_port: u16) -> Result<Self, PlanError> {
         let wrong = |problem| PlanError::Server { given: given.to_owned(), problem };
         if given.contains("://") || given.contains('/') {
             return Err(wrong("leave the scheme and the path out"));
         }
         if given.starts_with('[') {
             let (host, rest) = given.split_once(']').ok_or_else(|| wrong("the bracket is not closed"))?;
-            let port = rest.strip_prefix(':').map_or(Ok(LINK_PORT), str::parse);
+            let port = rest.strip_prefix(':').map_or(Ok(usual_port), str::parse);
             let port = port.map_err(|_| wrong("the port must be a number up to 65535"))?;
             return Ok(Self { host: format!("{host}]"), port });
         }
         let (host, port) = match given.split_once(':') {
-            None => (given, Ok(LINK_PORT)),
+            None => (given, Ok(usual_port)),
             Some((_, rest)) if rest.contains(':') => return Err(wrong("write an IPv6 address in brackets")),
             Some((host, port)) => (host, port.parse()),
         };
@@ -232,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_server_has_a_host_and_a_port() {
-        let parsed = |given: &str| match Server::parse(given) {
+        let parsed = |given: &str| match Server::parse(given, LINK_PORT) {
             Ok(Server { host, port }) => format!("{host} {port}"),
             Err(error) => error.to_string(),
         };

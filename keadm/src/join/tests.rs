@@ -197,6 +197,26 @@ async fn a_wrong_token_is_refused_with_its_cause_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn the_protocol_of_the_hub_decides_what_a_file_says_of_both_transports() {
+    let cloud = Cloud::start().await;
+    let token = cloud.token().await;
+    let home = tempfile::tempdir().expect("a directory");
+    let hub = |more: &[&str], before: Option<&str>| {
+        let flags = cloud.flags(&token, home.path(), more);
+        super::plan::Plan::new(&flags, "edge-1", before, false).expect("it is a plan")
+    };
+    let over_quic = hub(&["--hub-protocol", "quic", "--cloudcore-ipport", "cloud"], None);
+    assert!(over_quic.hub.quic.enable);
+    assert_eq!(over_quic.hub.quic.server, "cloud:10001");
+    assert_eq!(over_quic.hub.websocket_server(), "cloud:10000");
+    let before =
+        "modules: {edgeHub: {quic: {enable: true, server: 'old:10001'}, websocket: {enable: false}}}";
+    let over_websocket = hub(&["--cloudcore-ipport", "cloud"], Some(before));
+    assert!(!over_websocket.hub.quic.enable && over_websocket.hub.websocket.enable);
+    assert_eq!(over_websocket.hub.websocket_server(), "cloud:10000");
+}
+
+#[tokio::test]
 async fn a_wrong_flag_is_refused_with_what_to_write() {
     let cloud = Cloud::start().await;
     let token = cloud.token().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use beehive::{ModuleConfig, Problems};
 use serde::Deserialize;
-use wire::link::{ListenOn, TlsFiles};
+use wire::link::{ListenOn, TlsFiles, Transport};
 
 /// The largest frame that a cloud accepts of an edge.
 pub(crate) const FRAME_BYTES_MAX: usize = 4 << 20;
@@ -47,6 +47,8 @@ pub struct CloudHubConfig {
     pub write_timeout: u32,
     /// The WebSocket transport.
     pub websocket: WebSocketConfig,
+    /// The QUIC transport, for edges that speak the native codec.
+    pub quic: QuicConfig,
     /// Sessions per second that begin to be told what their nodes must know; the others wait for their
     /// turn, alive. 0 is no limit. Default 50.
     pub resyncs_per_second: u32,
@@ -66,6 +68,18 @@ pub struct WebSocketConfig {
     /// The address to listen on. Default `0.0.0.0`.
     pub address: String,
     /// The port to listen on. Default 10000.
+    pub port: u16,
+}
+
+/// The QUIC transport.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct QuicConfig {
+    /// Whether it is used. Default false.
+    pub enable: bool,
+    /// The address to listen on. Default `0.0.0.0`.
+    pub address: String,
+    /// The UDP port to listen on. Default 10001.
     pub port: u16,
 }
 
@@ -97,6 +111,7 @@ impl Default for CloudHubConfig {
             token_refresh_duration: 12,
             write_timeout: 30,
             websocket: WebSocketConfig::default(),
+            quic: QuicConfig::default(),
             resyncs_per_second: 50,
             node_queue_mib: 16,
             queue_mib: 256,
@@ -110,6 +125,12 @@ impl Default for WebSocketConfig {
     }
 }
 
+impl Default for QuicConfig {
+    fn default() -> Self {
+        Self { enable: false, address: "0.0.0.0".to_owned(), port: 10001 }
+    }
+}
+
 impl Default for HttpsConfig {
     fn default() -> Self {
         Self { enable: true, address: "0.0.0.0".to_owned(), port: 10002 }
@@ -117,10 +138,15 @@ impl Default for HttpsConfig {
 }
 
 impl CloudHubConfig {
-    pub(crate) fn listen_on(&self) -> ListenOn {
-        ListenOn {
-            address: self.websocket.address.clone(),
-            port: self.websocket.port,
+    /// Returns where to listen for links over `transport`; `None` when it is not used.
+    pub(crate) fn listen_on(&self, transport: Transport) -> Option<ListenOn> {
+        let (enable, address, port) = match transport {
+            Transport::WebSocket => (self.websocket.enable, &self.websocket.address, self.websocket.port),
+            Transport::Quic => (self.quic.enable, &self.quic.address, self.quic.port),
+        };
+        enable.then(|| ListenOn {
+            address: address.clone(),
+            port,
             tls: TlsFiles {
                 ca: self.tls_ca_file.clone(),
                 certificate: self.tls_cert_file.clone(),
@@ -129,7 +155,7 @@ impl CloudHubConfig {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             handshakes_max: HANDSHAKES_MAX,
             frame_bytes_max: FRAME_BYTES_MAX,
-        }
+        })
     }
 
     pub(crate) fn silence_max(&self) -> Duration {
@@ -172,9 +198,11 @@ impl ModuleConfig for CloudHubConfig {
                 problems.push(path, "must be at least 1");
             }
         }
-        for (path, address) in
-            [("https.address", &self.https.address), ("websocket.address", &self.websocket.address)]
-        {
+        for (path, address) in [
+            ("https.address", &self.https.address),
+            ("websocket.address", &self.websocket.address),
+            ("quic.address", &self.quic.address),
+        ] {
             if address.parse::<IpAddr>().is_err() {
                 problems.push(path, "must be an IP address, such as 0.0.0.0");
             }
@@ -198,6 +226,7 @@ mod tests {
             "tlsCertFile": "/crt", "tlsPrivateKeyFile": "/key", "tokenRefreshDuration": 34,
             "writeTimeout": 32,
             "websocket": {"enable": false, "address": "127.0.0.1", "port": 10010},
+            "quic": {"enable": true, "address": "127.0.0.2", "port": 10011},
         });
         let config: CloudHubConfig = serde_json::from_value(section).expect("a section");
         let expect = CloudHubConfig {
@@ -214,6 +243,7 @@ mod tests {
             token_refresh_duration: 34,
             write_timeout: 32,
             websocket: WebSocketConfig { enable: false, address: "127.0.0.1".to_owned(), port: 10010 },
+            quic: QuicConfig { enable: true, address: "127.0.0.2".to_owned(), port: 10011 },
             ..CloudHubConfig::default()
         };
         assert_eq!(config, expect);
@@ -229,12 +259,16 @@ mod tests {
             keepalive_interval: 0,
             node_limit: 0,
             websocket,
+            quic: QuicConfig { address: "cloud".to_owned(), ..QuicConfig::default() },
             ..CloudHubConfig::default()
         };
         let mut problems = Problems::new();
         config.validate(&mut problems);
         let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
-        assert_eq!(paths, ["keepaliveInterval", "nodeLimit", "websocket.address", "advertiseAddress"]);
+        assert_eq!(
+            paths,
+            ["keepaliveInterval", "nodeLimit", "websocket.address", "quic.address", "advertiseAddress"]
+        );
         let mut none = Problems::new();
         CloudHubConfig::default().validate(&mut none);
         assert!(none.is_empty(), "{none}");

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use wire::Codec;
 use wire::codec::{CloudFrame, EdgeFrame, Features, NATIVE_VERSION};
-use wire::link::{Incoming, Link, LinkError};
+use wire::link::{Incoming, Link, LinkError, Transport};
 
 use crate::CloudHub;
 use crate::compare::{Wanted, compare};
@@ -93,6 +93,7 @@ pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) node: NodeName,
     pub(crate) codec: Codec,
+    pub(crate) transport: Transport,
     pub(crate) link: Link,
     pub(crate) queue: Queue,
     pub(crate) known: Known,
@@ -170,11 +171,12 @@ impl Connection {
     }
 
     async fn run(self, admitted: Admitted, fence: oneshot::Receiver<()>) {
-        let Self { node, codec, bus, link, queue, known, comparing: (comparing, wanted), .. } = self;
+        let Self { node, codec, transport, bus, link, queue, known, comparing: (comparing, wanted), .. } =
+            self;
         let Admitted { session, turn, hello } = admitted;
         let features = hello.features;
         let finding = find(hello, &known, comparing);
-        tracing::info!(%node, session, ?codec, "a node connected");
+        tracing::info!(%node, session, ?codec, %transport, "a node connected");
         // Who serves the node's requests is to know of its session before the first one.
         announce(&bus, NodeArrived { node: node.clone(), session }).await;
         let settings = Settings {

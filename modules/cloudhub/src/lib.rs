@@ -39,7 +39,7 @@ use crate::queue::Queue;
 use crate::sessions::{Entry, Sessions};
 use crate::turns::Turns;
 
-pub use crate::config::{CloudHubConfig, HttpsConfig, WebSocketConfig};
+pub use crate::config::{CloudHubConfig, HttpsConfig, QuicConfig, WebSocketConfig};
 pub use crate::ports::Ports;
 
 /// Connections that may have arrived and not yet be admitted.
@@ -92,12 +92,14 @@ impl Module for CloudHub {
         let since_epoch = cx.wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.connections = u64::try_from(since_epoch.as_micros()).unwrap_or_default();
         self.started = Some(cx.now());
-        if !self.config.websocket.enable {
-            tracing::info!("no node can connect: cloudHub.websocket.enable is false");
-            return Ok(());
+        if !self.config.websocket.enable && !self.config.quic.enable {
+            tracing::info!(
+                "no node can connect: neither cloudHub.websocket.enable nor cloudHub.quic.enable is true"
+            );
         }
         for listener in &self.ports.listeners {
-            let incoming = listener.listen(self.config.listen_on()).await.map_err(Failure::because)?;
+            let Some(on) = self.config.listen_on(listener.transport()) else { continue };
+            let incoming = listener.listen(on).await.map_err(Failure::because)?;
             cx.spawn(connection::accept(incoming, cx.me()));
         }
         Ok(())
@@ -106,7 +108,7 @@ impl Module for CloudHub {
 
 impl Handler<Arrived> for CloudHub {
     async fn handle(&mut self, Arrived(accepted): Arrived, cx: &mut Context<Self>) -> Result<(), Failure> {
-        let Accepted { identity, claimed, codec, address, link } = accepted;
+        let Accepted { identity, claimed, codec, transport, address, link } = accepted;
         let node = match NodeName::parse(&claimed) {
             Ok(node) => node,
             Err(problem) => {
@@ -139,6 +141,7 @@ impl Handler<Arrived> for CloudHub {
             comparing: (comparing, wanted),
             node,
             codec,
+            transport,
             link,
             queue,
             bus: cx.bus().clone(),

@@ -19,7 +19,7 @@ use futures::FutureExt;
 use protocol::cloud::{EndSession, Holdings, NodeConnected, ReadRecords, SendRefused, SendToNode, ServeNode};
 use protocol::{ChangeKind, Held, NodeReply, Object, ObjectChange, ResourceType, Uid, group};
 use wire::codec::{CloudFrame, EdgeFrame};
-use wire::link::{Accepted, Frame, Identity, Incoming, Link, LinkError, ListenOn, Listener};
+use wire::link::{Accepted, Frame, Identity, Incoming, Link, LinkError, ListenOn, Listener, Transport};
 use wire::{Codec, Downlink, Envelope, MessageId, ResourcePath, Uplink, link_pair};
 
 use self::world::*;
@@ -501,6 +501,7 @@ async fn only_the_certificate_of_a_node_speaks_for_it() {
             identity: Identity::Certificate(certificate.to_owned()),
             claimed: claimed.to_owned(),
             codec: Codec::KubeEdge,
+            transport: Transport::WebSocket,
             address: "test".to_owned(),
             link: theirs,
         });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use beehive::{ModuleConfig, Problems};
 use serde::Deserialize;
 use wire::Codec;
-use wire::link::TlsFiles;
+use wire::link::{TlsFiles, Transport};
 
 /// How an edge reaches its cloud. Upstream's keys with upstream's meanings and defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -37,6 +37,8 @@ pub struct EdgeHubConfig {
     pub token: Token,
     /// The WebSocket transport.
     pub websocket: WebSocketConfig,
+    /// The QUIC transport, which is tried before WebSocket.
+    pub quic: QuicConfig,
     /// Which byte forms the edge offers. Default `native`, which falls back to KubeEdge's when
     /// the cloud does not know it.
     pub codec: CodecChoice,
@@ -71,11 +73,26 @@ impl fmt::Debug for Token {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WebSocketConfig {
-    /// Whether it is used. Default true.
+    /// Whether it is used. Default true. Where QUIC is used it is fallen back to even if this is false,
+    /// as KubeEdge's files must say then.
     pub enable: bool,
     /// Seconds for connecting and all handshakes. Default 30.
     pub handshake_timeout: u32,
     /// The cloud's `host:port`. Default `127.0.0.1:10000`.
+    pub server: String,
+    /// Seconds that one frame may take to be written. Default 15.
+    pub write_deadline: u32,
+}
+
+/// The QUIC transport.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct QuicConfig {
+    /// Whether it is used. Default false.
+    pub enable: bool,
+    /// Seconds for connecting and all handshakes. Default 30.
+    pub handshake_timeout: u32,
+    /// The cloud's `host:port`, of UDP. Default `127.0.0.1:10001`.
     pub server: String,
     /// Seconds that one frame may take to be written. Default 15.
     pub write_deadline: u32,
@@ -105,6 +122,7 @@ impl Default for EdgeHubConfig {
             tls_private_key_file: "/etc/kubeedge/certs/server.key".into(),
             token: Token::default(),
             websocket: WebSocketConfig::default(),
+            quic: QuicConfig::default(),
             codec: CodecChoice::Native,
         }
     }
@@ -116,11 +134,39 @@ impl Default for WebSocketConfig {
     }
 }
 
+impl Default for QuicConfig {
+    fn default() -> Self {
+        let server = "127.0.0.1:10001".to_owned();
+        Self { enable: false, handshake_timeout: 30, server, write_deadline: 15 }
+    }
+}
+
 impl EdgeHubConfig {
-    pub(crate) fn codecs(&self) -> Vec<Codec> {
-        match self.codec {
-            CodecChoice::Native => vec![Codec::Native, Codec::KubeEdge],
-            CodecChoice::Kubeedge => vec![Codec::KubeEdge],
+    /// Returns the codecs to offer over a transport, best first.
+    pub(crate) fn codecs(&self, transport: Transport) -> Vec<Codec> {
+        match (transport, self.codec) {
+            (Transport::Quic, _) => vec![Codec::Native],
+            (Transport::WebSocket, CodecChoice::Native) => vec![Codec::Native, Codec::KubeEdge],
+            (Transport::WebSocket, CodecChoice::Kubeedge) => vec![Codec::KubeEdge],
+        }
+    }
+
+    /// Returns where the cloud is met over WebSocket. Files that name it for QUIC only, as KubeEdge's do
+    /// when they use QUIC, mean the same host.
+    #[must_use]
+    pub fn websocket_server(&self) -> String {
+        let own = &self.websocket.server;
+        let is_meant = self.websocket.enable && *own != WebSocketConfig::default().server;
+        match (self.quic.server.rsplit_once(':'), own.rsplit_once(':')) {
+            (Some((host, _)), Some((_, port))) if self.quic.enable && !is_meant => format!("{host}:{port}"),
+            _ => own.clone(),
+        }
+    }
+
+    pub(crate) fn server(&self, transport: Transport) -> String {
+        match transport {
+            Transport::WebSocket => self.websocket_server(),
+            Transport::Quic => self.quic.server.clone(),
         }
     }
 
@@ -138,12 +184,20 @@ impl EdgeHubConfig {
         Duration::from_secs(self.heartbeat.into())
     }
 
-    pub(crate) fn handshake_timeout(&self) -> Duration {
-        Duration::from_secs(self.websocket.handshake_timeout.into())
+    pub(crate) fn handshake_timeout(&self, transport: Transport) -> Duration {
+        let seconds = match transport {
+            Transport::WebSocket => self.websocket.handshake_timeout,
+            Transport::Quic => self.quic.handshake_timeout,
+        };
+        Duration::from_secs(seconds.into())
     }
 
-    pub(crate) fn write_timeout(&self) -> Duration {
-        Duration::from_secs(self.websocket.write_deadline.into())
+    pub(crate) fn write_timeout(&self, transport: Transport) -> Duration {
+        let seconds = match transport {
+            Transport::WebSocket => self.websocket.write_deadline,
+            Transport::Quic => self.quic.write_deadline,
+        };
+        Duration::from_secs(seconds.into())
     }
 }
 
@@ -158,14 +212,37 @@ impl ModuleConfig for EdgeHubConfig {
                 problems.push(path, "must be at least one second");
             }
         }
-        if !self.websocket.enable {
-            problems.push("websocket.enable", "must be true: there is no other transport");
+        if !self.websocket.enable && !self.quic.enable {
+            problems.push("websocket.enable", "must be true, or quic.enable");
+        }
+        if self.quic.enable {
+            self.validate_quic(problems);
         }
         if !is_https(&self.http_server) {
             problems.push("httpServer", "must be like https://10.0.0.1:10002");
         }
         if !is_host_and_port(&self.websocket.server) {
             problems.push("websocket.server", "must be a host and a port, such as 10.0.0.1:10000");
+        }
+    }
+}
+
+impl EdgeHubConfig {
+    fn validate_quic(&self, problems: &mut Problems) {
+        for (path, seconds) in [
+            ("quic.handshakeTimeout", self.quic.handshake_timeout),
+            ("quic.writeDeadline", self.quic.write_deadline),
+        ] {
+            if seconds == 0 {
+                problems.push(path, "must be at least one second");
+            }
+        }
+        if !is_host_and_port(&self.quic.server) {
+            problems.push("quic.server", "must be a host and a port, such as 10.0.0.1:10001");
+        }
+        if self.codec == CodecChoice::Kubeedge {
+            problems
+                .push("quic.enable", "must be false with the codec kubeedge, which goes over WebSocket only");
         }
     }
 }
@@ -193,6 +270,10 @@ mod tests {
                 "enable": true, "handshakeTimeout": 31, "server": "10.0.0.1:10000",
                 "writeDeadline": 17,
             },
+            "quic": {
+                "enable": true, "handshakeTimeout": 32, "server": "10.0.0.1:10001",
+                "writeDeadline": 18,
+            },
         });
         let config: EdgeHubConfig = serde_json::from_value(section).expect("a section");
         let websocket = WebSocketConfig {
@@ -213,6 +294,12 @@ mod tests {
             tls_private_key_file: "/key".into(),
             token: Token::new("a.b.c.d"),
             websocket,
+            quic: QuicConfig {
+                enable: true,
+                handshake_timeout: 32,
+                server: "10.0.0.1:10001".to_owned(),
+                write_deadline: 18,
+            },
             codec: CodecChoice::Native,
         };
         assert_eq!(config, expect);
@@ -233,6 +320,49 @@ mod tests {
         let mut none = Problems::new();
         EdgeHubConfig::default().validate(&mut none);
         assert!(none.is_empty(), "{none}");
+    }
+
+    #[test]
+    fn every_problem_of_quic_is_found_when_it_is_used() {
+        let quic = QuicConfig {
+            enable: true,
+            handshake_timeout: 0,
+            server: "10.0.0.1".to_owned(),
+            write_deadline: 0,
+        };
+        let codec = CodecChoice::Kubeedge;
+        let mut config = EdgeHubConfig { quic, codec, ..EdgeHubConfig::default() };
+        let paths = |config: &EdgeHubConfig| {
+            let mut problems = Problems::new();
+            config.validate(&mut problems);
+            problems.iter().map(|problem| problem.path.clone()).collect::<Vec<_>>()
+        };
+        let expected = ["quic.handshakeTimeout", "quic.writeDeadline", "quic.server", "quic.enable"];
+        assert_eq!(paths(&config), expected);
+        config.quic.enable = false;
+        assert_eq!(paths(&config), [""; 0]);
+        config.websocket.enable = false;
+        assert_eq!(paths(&config), ["websocket.enable"]);
+    }
+
+    #[test]
+    fn what_is_fallen_back_to_is_on_the_host_of_quic_unless_it_is_named() {
+        for (quic, websocket, enable, expect) in [
+            (Some("cloud:10001"), "127.0.0.1:10000", true, "cloud:10000"),
+            // What KubeEdge's keadm leaves there is the node's own address.
+            (Some("cloud:10001"), "192.0.2.9:10000", false, "cloud:10000"),
+            (Some("[2001:db8::1]:10001"), "192.0.2.9:20000", false, "[2001:db8::1]:20000"),
+            (Some("cloud:10001"), "other:10000", true, "other:10000"),
+            (None, "other:10000", true, "other:10000"),
+            (None, "127.0.0.1:10000", true, "127.0.0.1:10000"),
+        ] {
+            let mut config = EdgeHubConfig::default();
+            config.quic.enable = quic.is_some();
+            config.quic.server = quic.unwrap_or("cloud:10001").to_owned();
+            config.websocket.enable = enable;
+            config.websocket.server = websocket.to_owned();
+            assert_eq!(config.websocket_server(), expect, "{quic:?} {websocket} {enable}");
+        }
     }
 
     #[test]

@@ -10,14 +10,16 @@ use protocol::{Inventory, NodeName};
 use tokio::time::{Instant, timeout};
 use wire::Codec;
 use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
-use wire::link::{DialTo, Dialed, Dialer, Link, LinkError};
+use wire::link::{DialTo, Dialed, Dialer, Link, LinkError, Transport};
+use wire::session::Broken;
 
 use crate::config::EdgeHubConfig;
-use crate::inventory;
+use crate::messages::{Ended, Established};
 use crate::outbox::Outbox;
 use crate::pending::{Asked, Asks};
-use crate::session::{Session, Settings};
-use crate::{EdgeHub, Ended, Established};
+use crate::session::{End, Session, Settings};
+use crate::transports::QuicSaid;
+use crate::{EdgeHub, GOOD_SESSION, inventory};
 
 /// The largest frame that an edge accepts.
 pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -50,41 +52,90 @@ pub(crate) struct Connection {
     pub(crate) node: NodeName,
     /// Whether the cloud wants a list of what the node holds.
     pub(crate) lists: bool,
+    /// What to dial, the first one first.
+    pub(crate) order: Vec<Transport>,
+    /// A link over QUIC that is there already.
+    pub(crate) proven: Option<Dialed>,
+}
+
+/// A link whose other end has agreed to a session.
+struct Greeted {
+    dialed: Dialed,
+    features: Features,
+    transport: Transport,
+    quic: QuicSaid,
+}
+
+/// Returns where and how to dial over a transport.
+pub(crate) fn dial_to(config: &EdgeHubConfig, node: &NodeName, transport: Transport) -> DialTo {
+    DialTo {
+        transport,
+        server: config.server(transport),
+        node: node.clone(),
+        project: config.project_id.clone(),
+        codecs: config.codecs(transport),
+        tls: config.tls(),
+        handshake_timeout: config.handshake_timeout(transport),
+        frame_bytes_max: FRAME_BYTES_MAX,
+    }
+}
+
+/// Tells whether another transport may reach the cloud where one did not.
+fn is_of_transport(error: &LinkError) -> bool {
+    matches!(error, LinkError::Transport(_) | LinkError::HandshakeTimeout(_) | LinkError::Closed)
 }
 
 impl Connection {
     /// Dials, serves the session to its end, and tells the hub.
-    pub(crate) async fn serve(self, asks: Asks, asked: Asked) {
-        let to = DialTo {
-            server: self.config.websocket.server.clone(),
-            node: self.node.clone(),
-            project: self.config.project_id.clone(),
-            codecs: self.config.codecs(),
-            tls: self.config.tls(),
-            handshake_timeout: self.config.handshake_timeout(),
-            frame_bytes_max: FRAME_BYTES_MAX,
-        };
-        let server = to.server.clone();
-        let ended = match self.connect(to).await {
-            Ok((dialed, features)) => {
-                tracing::info!(server, codec = ?dialed.codec, "connected to the cloud");
-                let lists = dialed.codec == Codec::Native && !features.has(Features::DIGESTS);
-                Ended { lasted: self.run(dialed, features, asks, asked).await, unreached: false, lists }
+    pub(crate) async fn serve(mut self, asks: Asks, asked: Asked) {
+        let ended = match self.reach().await {
+            Ok(greeted) => {
+                let lists = greeted.dialed.codec == Codec::Native && !greeted.features.has(Features::DIGESTS);
+                let (lasted, quic) = self.run(greeted, asks, asked).await;
+                Ended { lasted, unreached: false, lists, quic }
             }
-            Err(error) => {
-                tracing::warn!(server, %error, "the cloud was not reached");
-                let unreached = matches!(error, LinkError::Transport(_));
-                Ended { lasted: Duration::ZERO, unreached, lists: self.lists }
-            }
+            Err(error) => Ended {
+                lasted: Duration::ZERO,
+                unreached: matches!(error, LinkError::Transport(_)),
+                lists: self.lists,
+                quic: QuicSaid::Nothing,
+            },
         };
         if let Err(error) = self.me.send(ended).await {
             tracing::debug!(%error, "the hub stops");
         }
     }
 
+    /// Dials over one transport after the other, until one reaches the cloud.
+    async fn reach(&mut self) -> Result<Greeted, LinkError> {
+        let mut quic = QuicSaid::Nothing;
+        let mut order = std::mem::take(&mut self.order).into_iter().peekable();
+        while let Some(transport) = order.next() {
+            let to = dial_to(&self.config, &self.node, transport);
+            let server = to.server.clone();
+            match self.connect(to).await {
+                Ok((dialed, features)) => {
+                    tracing::info!(server, codec = ?dialed.codec, %transport, "connected to the cloud");
+                    return Ok(Greeted { dialed, features, transport, quic });
+                }
+                Err(error) if is_of_transport(&error) && order.peek().is_some() => {
+                    tracing::info!(server, %error, %transport, "the cloud was not reached, another transport is tried");
+                    if transport == Transport::Quic {
+                        quic = QuicSaid::Fails;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(server, %error, %transport, "the cloud was not reached");
+                    return Err(error);
+                }
+            }
+        }
+        Err(LinkError::Local("no transport is in use".to_owned()))
+    }
+
     /// Dials, and on the native codec exchanges hello and welcome. A cloud of which it shows only then
     /// that it knows no digests is told a list in a second attempt.
-    async fn connect(&self, to: DialTo) -> Result<(Dialed, Features), LinkError> {
+    async fn connect(&mut self, to: DialTo) -> Result<(Dialed, Features), LinkError> {
         let (dialed, features) = self.attempt(to.clone(), self.lists).await?;
         if dialed.codec == Codec::KubeEdge || self.lists || features.has(Features::DIGESTS) {
             return Ok((dialed, features));
@@ -94,12 +145,16 @@ impl Connection {
         self.attempt(to, true).await
     }
 
-    async fn attempt(&self, to: DialTo, lists: bool) -> Result<(Dialed, Features), LinkError> {
+    async fn attempt(&mut self, to: DialTo, lists: bool) -> Result<(Dialed, Features), LinkError> {
         let limit = to.handshake_timeout;
         let node = to.node.clone();
-        let mut dialed = match timeout(limit, self.dialer.dial(to)).await {
-            Ok(dialed) => dialed?,
-            Err(_) => return Err(LinkError::HandshakeTimeout(limit)),
+        let proven = self.proven.take().filter(|_| to.transport == Transport::Quic);
+        let mut dialed = match proven {
+            Some(dialed) => dialed,
+            None => match timeout(limit, self.dialer.dial(to)).await {
+                Ok(dialed) => dialed?,
+                Err(_) => return Err(LinkError::HandshakeTimeout(limit)),
+            },
         };
         if dialed.codec == Codec::KubeEdge {
             return Ok((dialed, Features::default()));
@@ -111,13 +166,14 @@ impl Connection {
         }
     }
 
-    async fn run(&self, dialed: Dialed, features: Features, asks: Asks, asked: Asked) -> Duration {
+    async fn run(&self, greeted: Greeted, asks: Asks, asked: Asked) -> (Duration, QuicSaid) {
+        let Greeted { dialed, features, transport, quic } = greeted;
         let started = self.clock.now();
         let settings = Settings {
             codec: dialed.codec,
             features,
             heartbeat: self.config.heartbeat(),
-            write_timeout: self.config.write_timeout(),
+            write_timeout: self.config.write_timeout(transport),
             message_qps: self.config.message_qps,
             message_burst: self.config.message_burst,
             started,
@@ -126,19 +182,36 @@ impl Connection {
         };
         let (session, writing) =
             Session::new(&settings, self.bus.clone(), self.outbox.clone(), dialed.link.writer);
-        if self.me.send(Established { asks, opening: self.opening }).await.is_ok() {
+        let mut said = QuicSaid::Nothing;
+        let established = Established { asks, opening: self.opening, transport, quic };
+        if self.me.send(established).await.is_ok() {
             let running = session.run(dialed.link.reader, writing, asked);
             let ((), end) = join(self.announce(LinkUp), running).await;
             tracing::info!(reason = %end, "the session with the cloud ended");
             self.announce(LinkDown).await;
+            if transport == Transport::Quic {
+                said = quic_said(&end, started.elapsed());
+            }
         }
-        started.elapsed()
+        (started.elapsed(), said)
     }
 
     async fn announce<E: Message + Clone>(&self, event: E) {
         if let Err(error) = self.bus.publish(event).await {
             tracing::warn!(%error, "the state of the link was not announced");
         }
+    }
+}
+
+/// Says what a session over QUIC told of it.
+fn quic_said(end: &End, lasted: Duration) -> QuicSaid {
+    match end {
+        _ if lasted >= GOOD_SESSION => QuicSaid::Works,
+        // A path that lets a few packets through and then no more.
+        End::Broken(Broken::Silent | Broken::Stuck(_)) | End::Link(LinkError::Transport(_)) => {
+            QuicSaid::Fails
+        }
+        _ => QuicSaid::Nothing,
     }
 }
 

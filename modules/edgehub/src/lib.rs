@@ -9,17 +9,17 @@ mod backoff;
 mod config;
 mod connect;
 mod inventory;
+mod messages;
 mod outbox;
 mod pending;
 mod ports;
 mod session;
+mod transports;
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use beehive::{
-    BuildError, Context, Defer, Failure, Group, Handler, Message, Module, ModuleName, Responder, Wiring,
-};
+use beehive::{BuildError, Context, Defer, Failure, Group, Handler, Module, ModuleName, Responder, Wiring};
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld};
 use protocol::{NodeName, NodeReply, group};
 use tokio::sync::oneshot;
@@ -28,10 +28,12 @@ use wire::MessageId;
 
 use crate::backoff::Backoff;
 use crate::connect::{Clock, Connection};
+use crate::messages::{Connect, Ended, Established, QuicTried, Reopened, TryQuic};
 use crate::outbox::Outbox;
 use crate::pending::{Ask, Asks};
+use crate::transports::Transports;
 
-pub use crate::config::{CodecChoice, EdgeHubConfig, Token, WebSocketConfig};
+pub use crate::config::{CodecChoice, EdgeHubConfig, QuicConfig, Token, WebSocketConfig};
 pub use crate::ports::Ports;
 
 /// Requests that may wait for the session to take them; those for the node's lease have their own
@@ -50,32 +52,6 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// The time that a session gets to say goodbye when the hub stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// It is time to dial.
-#[derive(Debug, Clone, Message)]
-struct Connect;
-
-/// A session began and takes requests.
-#[derive(Debug, Message)]
-struct Established {
-    asks: Asks,
-    /// The opening of the store that the session's outbox and what it said of the node are of.
-    opening: u64,
-}
-
-/// The store was opened anew after a write failed.
-#[derive(Debug, Message)]
-struct Reopened;
-
-/// A session ended, or did not come to be.
-#[derive(Debug, Message)]
-struct Ended {
-    lasted: Duration,
-    /// Whether nobody answered the dial.
-    unreached: bool,
-    /// Whether the cloud wants a list of what the node holds.
-    lists: bool,
-}
-
 /// The edge hub.
 #[derive(Debug)]
 pub struct EdgeHub {
@@ -90,6 +66,7 @@ pub struct EdgeHub {
     ended: Option<oneshot::Receiver<()>>,
     /// Whether the cloud, when it was last met, wanted a list of what the node holds.
     lists: bool,
+    transports: Transports,
 }
 
 impl Module for EdgeHub {
@@ -102,12 +79,24 @@ impl Module for EdgeHub {
     fn build(config: EdgeHubConfig, ports: Ports) -> Result<Self, BuildError> {
         let backoff = Backoff::new(RECONNECT.0);
         let outbox = Outbox::new(ports.store.store());
-        let (instance, opening, lists) = ([0; 16], 0, false);
-        Ok(Self { config, ports, backoff, instance, outbox, opening, asks: None, ended: None, lists })
+        let transports = Transports::new(config.quic.enable);
+        Ok(Self {
+            config,
+            ports,
+            backoff,
+            instance: [0; 16],
+            outbox,
+            opening: 0,
+            asks: None,
+            ended: None,
+            lists: false,
+            transports,
+        })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.handles::<Connect>().handles::<Established>().handles::<Ended>().handles::<Reopened>();
+        wiring.handles::<TryQuic>().handles::<QuicTried>();
         wiring.defers::<AskCloud>();
         wiring.asks::<ListHeld>(group::META).asks::<KeepChange>(group::META);
         wiring.publishes::<LinkUp>().publishes::<LinkDown>();
@@ -120,7 +109,7 @@ impl Module for EdgeHub {
     }
 
     async fn stopping(&mut self, _: &mut Context<Self>) {
-        self.asks = None;
+        self.end_session();
         if let Some(ended) = self.ended.take()
             && timeout(STOP_TIMEOUT, ended).await.is_err()
         {
@@ -130,6 +119,11 @@ impl Module for EdgeHub {
 }
 
 impl EdgeHub {
+    /// Without its asks a session ends.
+    fn end_session(&mut self) {
+        (self.asks, self.transports.over) = (None, None);
+    }
+
     /// Reads the outbox from the newest opening of the store, and has itself told when there is another.
     fn open(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.outbox = Outbox::new(self.ports.store.store());
@@ -165,6 +159,8 @@ impl EdgeHub {
             opening: self.opening,
             node,
             lists: self.lists,
+            order: self.transports.order(cx.now()),
+            proven: self.transports.take_proven(),
         };
         cx.spawn(async move {
             connection.serve(asks, asked).await;
@@ -181,9 +177,13 @@ impl Handler<Connect> for EdgeHub {
 }
 
 impl Handler<Established> for EdgeHub {
-    async fn handle(&mut self, established: Established, _: &mut Context<Self>) -> Result<(), Failure> {
-        // Without its asks a session ends.
-        self.asks = Some(established.asks).filter(|_| established.opening == self.opening);
+    async fn handle(&mut self, established: Established, cx: &mut Context<Self>) -> Result<(), Failure> {
+        if established.opening != self.opening {
+            self.end_session();
+            return Ok(());
+        }
+        self.note_established(&established, cx);
+        self.asks = Some(established.asks);
         Ok(())
     }
 }
@@ -193,19 +193,20 @@ impl Handler<Reopened> for EdgeHub {
     /// what the cloud was told.
     async fn handle(&mut self, _: Reopened, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.opening += 1;
-        self.asks = None;
+        self.end_session();
         self.open(cx)
     }
 }
 
 impl Handler<Ended> for EdgeHub {
     async fn handle(&mut self, ended: Ended, cx: &mut Context<Self>) -> Result<(), Failure> {
-        self.asks = None;
+        self.end_session();
         self.lists = ended.lists;
         if ended.lasted >= GOOD_SESSION {
             self.backoff.reset();
         }
         let roll = rand::Rng::random(cx.rng());
+        self.transports.note(ended.quic, cx.now(), roll);
         let longest = if ended.unreached { UNREACHED_PAUSE_MAX } else { RECONNECT.1 };
         let late = if cx.buggify("edgehub.late-reconnect") { LATE } else { Duration::ZERO };
         let pause = self.backoff.next(longest, roll) + late;

@@ -14,6 +14,24 @@ use protocol::NodeName;
 
 use crate::codec::Codec;
 
+/// What carries a link between machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// WebSocket over TLS and TCP: every peer has it.
+    WebSocket,
+    /// QUIC, for the native codec only.
+    Quic,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WebSocket => "WebSocket",
+            Self::Quic => "QUIC",
+        })
+    }
+}
+
 /// One message of the transport.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Frame {
@@ -116,9 +134,11 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Where and as whom an edge dials.
+/// Where, over what and as whom an edge dials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialTo {
+    /// What is to carry the link. A dialer within one process has only one way.
+    pub transport: Transport,
     /// The cloud's `host:port`.
     pub server: String,
     /// The name that the edge claims.
@@ -197,6 +217,8 @@ pub struct Accepted {
     pub claimed: String,
     /// The codec that was agreed.
     pub codec: Codec,
+    /// What carries the link.
+    pub transport: Transport,
     /// The peer's address, for logs.
     pub address: String,
     /// The link.
@@ -216,6 +238,11 @@ pub trait Incoming: Send {
 /// Lets edges connect to a cloud.
 #[async_trait]
 pub trait Listener: Send + Sync {
+    /// Returns what carries its links, which decides where it is told to listen.
+    fn transport(&self) -> Transport {
+        Transport::WebSocket
+    }
+
     /// Begins to listen. Dropping the result ends it.
     async fn listen(&self, on: ListenOn) -> Result<Box<dyn Incoming>, LinkError>;
 }

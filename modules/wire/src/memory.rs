@@ -132,6 +132,7 @@ impl Dialer for MemoryNetwork {
             identity: Identity::SameProcess,
             claimed: to.node.to_string(),
             codec,
+            transport: to.transport,
             address: "in-process".to_owned(),
             link: theirs,
         };

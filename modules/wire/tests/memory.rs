@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::NodeName;
 use wire::conformance::{Promise, check};
-use wire::link::{DialTo, Dialer, Frame, Identity, LinkError, ListenOn, Listener, TlsFiles};
+use wire::link::{DialTo, Dialer, Frame, Identity, LinkError, ListenOn, Listener, TlsFiles, Transport};
 use wire::{Codec, MemoryLimits, MemoryNetwork, link_pair};
 
 fn tls() -> TlsFiles {
@@ -25,6 +25,7 @@ fn listen_on() -> ListenOn {
 
 fn dial_to(node: &str) -> DialTo {
     DialTo {
+        transport: Transport::WebSocket,
         server: "127.0.0.1:10000".to_owned(),
         node: NodeName::parse(node).expect("a name"),
         project: String::new(),

@@ -104,6 +104,7 @@ impl Dialer for Network {
             identity: Identity::Certificate(format!("system:node:{node}")),
             claimed: node,
             codec,
+            transport: to.transport,
             address: "192.0.2.1:10000".to_owned(),
             link: theirs,
         };

@@ -29,8 +29,11 @@ enum Role {
 
 const SHARED: [&str; 5] = ["protocol", "api", "wire", "store", "kube-watch"];
 /// The drivers, each with the heavy libraries that it drives; `rcgen` is for the tests of the link.
-const DRIVERS: [(&str, &[&str]); 2] =
-    [("store-sled", &["sled"]), ("link-ws", &["tokio-tungstenite", "rustls", "rcgen"])];
+const DRIVERS: [(&str, &[&str]); 3] = [
+    ("store-sled", &["sled"]),
+    ("link-ws", &["tokio-tungstenite", "rustls", "rcgen"]),
+    ("link-quic", &["quinn", "rustls"]),
+];
 /// The two ends of the link, the only modules that see bytes.
 const HUBS: [&str; 2] = ["edgehub", "cloudhub"];
 /// The modules that act on the Kubernetes API.

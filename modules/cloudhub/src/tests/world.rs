@@ -12,7 +12,7 @@ use protocol::{
     ChangeKind, Digest, Held, NodeName, NodeReply, NodeRequest, Object, ObjectChange, ResourceType, group,
 };
 use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION, Part};
-use wire::link::{DialTo, Dialer, Frame, Link, LinkError, TlsFiles};
+use wire::link::{DialTo, Dialer, Frame, Link, LinkError, TlsFiles, Transport};
 use wire::{
     AckRoute, Codec, Downlink, Envelope, MemoryLimits, MemoryNetwork, MessageId, ResourcePath, Uplink,
 };
@@ -46,6 +46,7 @@ impl Edges {
 
     pub(super) async fn dial(&self, name: &str, codec: Codec) -> Edge {
         let to = DialTo {
+            transport: Transport::WebSocket,
             server: "127.0.0.1:10000".to_owned(),
             node: node(name),
             project: String::new(),

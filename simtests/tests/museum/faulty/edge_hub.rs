@@ -13,7 +13,7 @@ use protocol::{NodeName, NodeReply, group};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use wire::codec::{CloudFrame, EdgeFrame, Features, Hello, NATIVE_VERSION};
-use wire::link::{DialTo, Frame, Link};
+use wire::link::{DialTo, Frame, Link, Transport};
 use wire::{AckRoute, Codec, Downlink, Envelope, MessageId, ResourcePath, Uplink};
 
 /// How long a change may take to be kept, and the pause between two dials.
@@ -64,6 +64,7 @@ impl Module for PilingHub {
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         let node = NodeName::parse(cx.node()).map_err(Failure::because)?;
         let to = DialTo {
+            transport: Transport::WebSocket,
             server: self.config.websocket.server.clone(),
             node,
             project: self.config.project_id.clone(),
