@@ -21,10 +21,10 @@ pub fn default(registry: &Registry, resource: &Resource, object: &mut Value) {
     }
     canonical(registry.types(), &resource.shape, object);
     let Value::Object(object) = object else { return };
-    fill(&resource.group, &resource.plural, object);
+    fill(&resource.group, &resource.version, &resource.plural, object);
 }
 
-fn fill(group: &str, plural: &str, object: &mut Object) {
+fn fill(group: &str, version: &str, plural: &str, object: &mut Object) {
     match (group, plural) {
         ("", "pods") => pods::pod(object),
         ("", "podtemplates") => pods::template(object, "template"),
@@ -35,7 +35,7 @@ fn fill(group: &str, plural: &str, object: &mut Object) {
         ("apps", "daemonsets") => workloads::daemon_set(object),
         ("batch", "jobs") => workloads::job(object),
         ("batch", "cronjobs") => workloads::cron_job(object),
-        ("autoscaling", "horizontalpodautoscalers") => workloads::autoscaler(object),
+        ("autoscaling", "horizontalpodautoscalers") => workloads::autoscaler(object, version),
         ("", "services") => network::service(object),
         ("", "endpoints") => network::endpoints(object),
         ("discovery.k8s.io", "endpointslices") => network::endpoint_slice(object),
