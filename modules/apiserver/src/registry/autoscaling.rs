@@ -22,7 +22,7 @@ pub(super) fn to_v1(object: &mut Value) {
     let (own, others) = divide(metrics);
     if let Some(target) = own.first().and_then(|metric| metric.pointer("/resource/target/averageUtilization"))
     {
-        object["spec"][TARGET] = target.clone();
+        put(object, "spec", TARGET, target.clone());
     }
     if !others.is_empty() {
         annotate(object, KEPT[0].0, &Value::from(others));
@@ -38,7 +38,7 @@ pub(super) fn to_v1(object: &mut Value) {
             .filter(|metric| is_cpu(metric))
             .find_map(|metric| metric.pointer("/resource/current/averageUtilization"));
         if let Some(used) = used {
-            object["status"][CURRENT] = used.clone();
+            put(object, "status", CURRENT, used.clone());
         }
         annotate(object, KEPT[2].0, &current);
     }
@@ -51,7 +51,7 @@ pub(super) fn to_v1(object: &mut Value) {
 pub(super) fn to_v2(object: &mut Value) {
     for (annotation, part, field) in KEPT {
         if let Some(value) = take_annotation(object, annotation) {
-            object[part][field] = value;
+            put(object, part, field, value);
         }
     }
     if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
@@ -66,9 +66,7 @@ pub(super) fn to_v2(object: &mut Value) {
         json!({"type": "Resource", "resource":
             {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": target}}})
     });
-    if object.get("spec").is_some_and(Value::is_object) {
-        object["spec"]["metrics"] = own.into_iter().chain(others).collect();
-    }
+    put(object, "spec", "metrics", own.into_iter().chain(others).collect());
 }
 
 fn is_cpu(metric: &Value) -> bool {
@@ -85,6 +83,13 @@ fn divide(metrics: Option<Value>) -> (Vec<Value>, Vec<Value>) {
         metrics.into_iter().enumerate().partition(|(at, _)| Some(*at) == first);
     let bare = |numbered: Vec<(usize, Value)>| numbered.into_iter().map(|(_, metric)| metric).collect();
     (bare(own), bare(others))
+}
+
+/// Sets a field of a part that is there; what is no object stays for validation to refuse.
+fn put(object: &mut Value, part: &str, field: &str, value: Value) {
+    if let Some(part) = object.get_mut(part).and_then(Value::as_object_mut) {
+        part.insert(field.to_owned(), value);
+    }
 }
 
 fn take(object: &mut Value, part: &str, field: &str) -> Option<Value> {
@@ -138,6 +143,20 @@ mod tests {
         let mut object = json!({"metadata": {}, "spec": {"maxReplicas": 3}});
         to_v2(&mut object);
         assert_eq!(object["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+    }
+
+    #[test]
+    fn what_is_no_autoscaler_is_left_as_it_is() {
+        for mut object in [json!({"metadata": [], "spec": "text", "status": 3}), json!([]), json!(null)] {
+            let before = object.clone();
+            to_v2(&mut object);
+            to_v1(&mut object);
+            assert_eq!(object, before);
+        }
+        let note = json!({"autoscaling.alpha.kubernetes.io/conditions": "[]"});
+        let mut object = json!({"metadata": {"annotations": note}, "spec": "text", "status": "text"});
+        to_v2(&mut object);
+        assert_eq!((&object["spec"], &object["status"]), (&json!("text"), &json!("text")));
     }
 
     #[test]
