@@ -26,6 +26,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONG_LIFE: Duration = Duration::from_secs(100 * 364 * 24 * 3600);
 /// Clocks differ: a certificate is valid from a little before it was made.
 const BACKDATED: Duration = Duration::from_secs(3600);
+/// The organization and the name in every request of KubeEdge's edges up to 1.15, whatever their node.
+const ANY_NODE: (&str, &str) = ("kubeEdge", "kubeedge.io");
 /// The organization of all nodes.
 pub(crate) const NODES: &str = "system:nodes";
 
@@ -183,7 +185,7 @@ impl EdgeAuthority {
             return Err(CsrProblem::NotOne);
         }
         let subject = Subject::of(&request.certification_request_info.subject);
-        if subject.is_node(node) {
+        if subject.is_node(node) || subject.is_any_node() {
             return Ok(());
         }
         let Subject { organizations, names } = subject;
@@ -258,6 +260,11 @@ impl Subject {
     /// Tells whether this is exactly the node.
     pub(crate) fn is_node(&self, node: &NodeName) -> bool {
         self.organizations == [NODES] && self.names == [common_name(node)]
+    }
+
+    /// Tells whether this is what an edge of KubeEdge up to 1.15 asks for: it names no node.
+    fn is_any_node(&self) -> bool {
+        self.organizations == [ANY_NODE.0] && self.names == [ANY_NODE.1]
     }
 }
 
@@ -340,6 +347,21 @@ mod tests {
         let days =
             (signed.validity().not_after.timestamp() - signed.validity().not_before.timestamp()) / 86_400;
         assert_eq!(days, 365);
+    }
+
+    #[test]
+    fn an_edge_of_kubeedge_1_15_names_no_node_and_gets_the_name_of_its_own() {
+        let authority = authority();
+        let subject = [
+            (DnType::CountryName, "CN"),
+            (DnType::OrganizationName, "kubeEdge"),
+            (DnType::LocalityName, "Hangzhou"),
+            (DnType::StateOrProvinceName, "Zhejiang"),
+            (DnType::CommonName, "kubeedge.io"),
+        ];
+        let der = authority.sign(&csr(&subject, |_| {}), &node("edge-1"), 365).expect("it is signed");
+        let subject = Subject::of_certificate(&der).expect("a certificate");
+        assert!(subject.is_node(&node("edge-1")), "{subject:?}");
     }
 
     #[test]

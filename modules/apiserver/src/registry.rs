@@ -1,5 +1,6 @@
 //! Which resources there are: the built-in ones and those that custom resource definitions add.
 
+mod autoscaling;
 mod builtin;
 mod custom;
 mod events;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use custom::{Column, CrdError, CustomVersion, ScalePaths};
-pub use events::{from_storage, to_storage};
+pub use events::{converts, from_storage, to_storage};
 pub use resource::{Resource, Subresource, Verb};
 pub(crate) use scale::selector_text;
 pub use scale::{apply_scale, scale_of};

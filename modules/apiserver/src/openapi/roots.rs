@@ -12,9 +12,9 @@ type Root = fn(&mut SchemaGenerator) -> Schema;
 
 macro_rules! roots {
     ($($group:literal: $module:ident::$version:ident { $($kind:ident),+ $(,)? })+) => {
-        /// Group, kind, schema.
-        const ROOTS: &[(&str, &str, Root)] = &[
-            $($(($group, stringify!($kind), SchemaGenerator::subschema_for::<$module::$version::$kind>),)+)+
+        /// Group, version, kind, schema.
+        const ROOTS: &[(&str, &str, &str, Root)] = &[
+            $($(($group, stringify!($version), stringify!($kind), SchemaGenerator::subschema_for::<$module::$version::$kind>),)+)+
         ];
     };
 }
@@ -32,7 +32,7 @@ roots! {
         LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview,
     }
     "autoscaling": autoscaling::v2 { HorizontalPodAutoscaler }
-    "autoscaling": autoscaling::v1 { Scale }
+    "autoscaling": autoscaling::v1 { HorizontalPodAutoscaler, Scale }
     "batch": batch::v1 { CronJob, Job }
     "certificates.k8s.io": certificates::v1 { CertificateSigningRequest }
     "networking.k8s.io": networking::v1 { Ingress, IngressClass, NetworkPolicy }
@@ -52,8 +52,9 @@ roots! {
 }
 
 /// Adds the schema of a kind, and of all that it refers to, to a generator.
-pub(super) fn add(generator: &mut SchemaGenerator, group: &str, kind: &str) {
-    if let Some((_, _, root)) = ROOTS.iter().find(|(own, name, _)| *own == group && *name == kind) {
+pub(super) fn add(generator: &mut SchemaGenerator, group: &str, version: &str, kind: &str) {
+    let root = ROOTS.iter().find(|root| (root.0, root.1, root.2) == (group, version, kind));
+    if let Some((_, _, _, root)) = root {
         root(generator);
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn of(registry: &Registry, resources: &[&Resource]) -> Map<String, Va
     settings.transforms.clear();
     let mut generator = SchemaGenerator::new(settings);
     for kind in COMMON {
-        roots::add(&mut generator, "meta.k8s.io", kind);
+        roots::add(&mut generator, "meta.k8s.io", "v1", kind);
     }
     let mut kinds: BTreeSet<(String, String, String)> = BTreeSet::new();
     for resource in resources.iter().filter(|resource| !resource.is_custom()) {
@@ -52,8 +52,8 @@ pub(super) fn of(registry: &Registry, resources: &[&Resource]) -> Map<String, Va
             kinds.insert((part.group.clone(), part.version.clone(), part.kind.clone()));
         }
     }
-    for (group, _, kind) in &kinds {
-        roots::add(&mut generator, group, kind);
+    for (group, version, kind) in &kinds {
+        roots::add(&mut generator, group, version, kind);
     }
     let mut schemas: Map<String, Value> = generator
         .take_definitions(false)

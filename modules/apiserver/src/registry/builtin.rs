@@ -176,25 +176,18 @@ const ADMISSION: &[Row] = &[
     ),
 ];
 
+/// Both versions of one resource; the newer one is kept.
+const AUTOSCALER: Row =
+    Row("horizontalpodautoscalers", "HorizontalPodAutoscaler", Namespaced, ALL, &["hpa"], IN_ALL, &[STATUS]);
+
 const GROUPS: &[Group] = &[
     Group("", "v1", CORE),
     Group("apps", "v1", APPS),
     Group("events.k8s.io", "v1", &[Row("events", "Event", Namespaced, ALL, &["ev"], &[], &[])]),
     Group("authentication.k8s.io", "v1", AUTHENTICATION),
     Group("authorization.k8s.io", "v1", AUTHORIZATION),
-    Group(
-        "autoscaling",
-        "v2",
-        &[Row(
-            "horizontalpodautoscalers",
-            "HorizontalPodAutoscaler",
-            Namespaced,
-            ALL,
-            &["hpa"],
-            IN_ALL,
-            &[STATUS],
-        )],
-    ),
+    Group("autoscaling", "v2", &[AUTOSCALER]),
+    Group("autoscaling", "v1", &[AUTOSCALER]),
     Group(
         "batch",
         "v1",

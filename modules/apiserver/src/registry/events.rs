@@ -1,9 +1,11 @@
-//! Between the two interfaces of events, and between versions of a custom resource.
+//! Between the form that is kept and the one that is served: the two interfaces of events, versions of
+//! autoscalers and of custom resources.
 //!
 //! Events are kept in their core form; the newer interface names many fields differently.
 
 use serde_json::{Map, Value};
 
+use super::autoscaling;
 use super::resource::Resource;
 
 /// The names of one field: core, events.k8s.io.
@@ -17,12 +19,25 @@ const RENAMED: [(&str, &str); 7] = [
     ("reportingComponent", "reportingController"),
 ];
 
+/// Returns whether the form that is kept differs from the served one in more than `apiVersion` and `kind`.
+#[must_use]
+pub fn converts(resource: &Resource) -> bool {
+    resource.is("events.k8s.io", "events") || is_older_autoscaler(resource)
+}
+
+fn is_older_autoscaler(resource: &Resource) -> bool {
+    resource.is("autoscaling", "horizontalpodautoscalers") && resource.version == "v1"
+}
+
 /// Returns an object of the resource's version in the form that is kept.
 #[must_use]
 pub fn to_storage(resource: &Resource, mut object: Value) -> Value {
     if resource.is("events.k8s.io", "events") {
         rename(&mut object, |(core, grouped)| (grouped, core));
         set_api_version(&mut object, "v1");
+    } else if is_older_autoscaler(resource) {
+        autoscaling::to_v2(&mut object);
+        set_api_version(&mut object, "autoscaling/v2");
     } else if resource.is_custom() {
         let version = super::resource::api_version(&resource.group, &resource.storage_version);
         set_api_version(&mut object, &version);
@@ -35,6 +50,8 @@ pub fn to_storage(resource: &Resource, mut object: Value) -> Value {
 pub fn from_storage(resource: &Resource, mut object: Value) -> Value {
     if resource.is("events.k8s.io", "events") {
         rename(&mut object, |(core, grouped)| (core, grouped));
+    } else if is_older_autoscaler(resource) {
+        autoscaling::to_v1(&mut object);
     }
     set_api_version(&mut object, &resource.api_version());
     object

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::edit::Object;
 use super::quantity::Quantity;
-use super::types::{Scalar, Shape, Types};
+use super::types::{Field, Scalar, Shape, Types};
 use crate::registry::{Registry, Resource};
 
 /// Fills in what the object leaves out, as a real server does; doing it again changes nothing.
@@ -21,10 +21,10 @@ pub fn default(registry: &Registry, resource: &Resource, object: &mut Value) {
     }
     canonical(registry.types(), &resource.shape, object);
     let Value::Object(object) = object else { return };
-    fill(&resource.group, &resource.plural, object);
+    fill(&resource.group, &resource.version, &resource.plural, object);
 }
 
-fn fill(group: &str, plural: &str, object: &mut Object) {
+fn fill(group: &str, version: &str, plural: &str, object: &mut Object) {
     match (group, plural) {
         ("", "pods") => pods::pod(object),
         ("", "podtemplates") => pods::template(object, "template"),
@@ -35,7 +35,7 @@ fn fill(group: &str, plural: &str, object: &mut Object) {
         ("apps", "daemonsets") => workloads::daemon_set(object),
         ("batch", "jobs") => workloads::job(object),
         ("batch", "cronjobs") => workloads::cron_job(object),
-        ("autoscaling", "horizontalpodautoscalers") => workloads::autoscaler(object),
+        ("autoscaling", "horizontalpodautoscalers") => workloads::autoscaler(object, version),
         ("", "services") => network::service(object),
         ("", "endpoints") => network::endpoints(object),
         ("discovery.k8s.io", "endpointslices") => network::endpoint_slice(object),
@@ -58,7 +58,8 @@ fn fill(group: &str, plural: &str, object: &mut Object) {
     }
 }
 
-/// Writes amounts in their one form, and times in UTC.
+/// Writes amounts in their one form, and times in UTC, and leaves out lists and maps that are empty: a typed
+/// client cannot say them, and its next write of the object would be a change.
 fn canonical(types: &Types, shape: &Shape, value: &mut Value) {
     match (shape, value) {
         (Shape::Named(_) | Shape::Inline(_), Value::Object(fields)) => {
@@ -68,6 +69,9 @@ fn canonical(types: &Types, shape: &Shape, value: &mut Value) {
                     canonical(types, &field.shape, value);
                 }
             }
+            fields.retain(|name, value| {
+                !built.fields.get(name.as_str()).is_some_and(|field| is_nothing(field, value))
+            });
         }
         (Shape::Map(inner, _), Value::Object(entries)) => {
             entries.values_mut().for_each(|value| canonical(types, inner, value));
@@ -91,6 +95,15 @@ fn canonical(types: &Types, shape: &Shape, value: &mut Value) {
         }
         _ => {}
     }
+}
+
+fn is_nothing(field: &Field, value: &Value) -> bool {
+    let is_empty = match (&field.shape, value) {
+        (Shape::List(..), Value::Array(items)) => items.is_empty(),
+        (Shape::Map(..), Value::Object(entries)) => entries.is_empty(),
+        _ => false,
+    };
+    is_empty && !field.always && !field.pointer
 }
 
 #[cfg(test)]

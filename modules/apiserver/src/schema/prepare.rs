@@ -85,6 +85,9 @@ fn update(resource: &Resource, old: &Object, new: &mut Object) {
     let generation = generation(old);
     let changed = if resource.is_custom() {
         content(resource, old) != content(resource, new)
+    } else if resource.is("discovery.k8s.io", "endpointslices") {
+        // Its controller tells by the generation whether what it reads is its own last write.
+        content(resource, old) != content(resource, new) || labels(old) != labels(new)
     } else {
         old.get("spec") != new.get("spec") || old.get("webhooks") != new.get("webhooks")
     };
@@ -95,6 +98,10 @@ fn update(resource: &Resource, old: &Object, new: &mut Object) {
 fn content<'a>(resource: &Resource, object: &'a Object) -> Vec<(&'a String, &'a Value)> {
     let ignored = |name: &str| name == "metadata" || (name == "status" && resource.has_status());
     object.iter().filter(|(name, _)| !ignored(name)).collect()
+}
+
+fn labels(object: &Object) -> Option<&Value> {
+    object.get("metadata").and_then(|metadata| metadata.get("labels"))
 }
 
 fn counts_generations(resource: &Resource) -> bool {
@@ -309,6 +316,20 @@ mod tests {
         );
         assert_eq!(changed["metadata"]["generation"], 3);
         assert_eq!(changed["status"], old["status"]);
+    }
+
+    #[test]
+    fn other_endpoints_or_labels_are_a_new_generation_of_a_slice() {
+        let old = json!({"metadata": {"generation": 1, "labels": {"a": "b"}}, "endpoints": [{"addresses": ["10.0.0.1"]}]});
+        for (metadata, address, generation) in [
+            (json!({"labels": {"a": "b"}, "annotations": {"c": "d"}}), "10.0.0.1", 1),
+            (json!({"labels": {"a": "c"}}), "10.0.0.1", 2),
+            (json!({"labels": {"a": "b"}}), "10.0.0.2", 2),
+        ] {
+            let new = json!({"metadata": metadata, "endpoints": [{"addresses": [address]}]});
+            let written = prepared("discovery.k8s.io", "endpointslices", Some(&old), new, "");
+            assert_eq!(written["metadata"]["generation"], generation, "{written}");
+        }
     }
 
     #[test]

@@ -3,17 +3,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Value, json};
 
-use crate::registry::{self, Resource};
+use crate::registry::{self, Resource, converts};
 use crate::server::call::Call;
 use crate::server::reply::Reply;
 use crate::storage::object::Stored;
 use crate::table;
 use crate::verbs::negotiate::Form;
-
-/// Tells whether the stored form differs from the served one in more than `apiVersion` and `kind`.
-fn converts(resource: &Resource) -> bool {
-    resource.is("events.k8s.io", "events")
-}
 
 /// Returns an object as a value in the version that is asked for.
 pub(crate) fn value(resource: &Resource, object: &Stored) -> Value {

@@ -11,4 +11,5 @@ mod module;
 mod objects;
 mod pods;
 mod services;
+mod versions;
 mod watching;

@@ -160,3 +160,25 @@ async fn a_body_beyond_the_limit_is_refused() {
     let body = json!({"metadata": {"name": "a"}, "data": {"k": "x".repeat(3 << 20)}});
     assert_eq!(cluster.send("POST", MAPS, body).await.0, 413);
 }
+
+#[tokio::test]
+async fn a_typed_client_that_writes_back_what_it_read_changes_nothing() {
+    let cluster = Cluster::new().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let deployment = json!({"metadata": {"name": "web", "annotations": {}}, "spec": {
+        "selector": {"matchLabels": {"app": "web"}, "matchExpressions": []},
+        "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"nodeSelector": {}, "volumes": [],
+            "containers": [{"name": "c", "image": "busybox", "env": []}]}}}});
+    let made = cluster.create(path, deployment).await;
+    // What Go's types leave out when they are written.
+    let mut written = made.clone();
+    let spec = &mut written["spec"]["template"]["spec"];
+    for name in ["nodeSelector", "volumes"] {
+        spec.as_object_mut().expect("a pod's spec").remove(name);
+    }
+    spec["containers"][0].as_object_mut().expect("a container").remove("env");
+    written["spec"]["selector"].as_object_mut().expect("a selector").remove("matchExpressions");
+    let (code, same) = cluster.send("PUT", &format!("{path}/web"), written).await;
+    assert_eq!((code, &same["metadata"]["generation"]), (200, &json!(1)), "{same}");
+    assert_eq!(same["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+}

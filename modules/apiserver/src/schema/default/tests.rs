@@ -52,6 +52,17 @@ fn a_pod_gets_what_a_real_server_fills_in() {
 }
 
 #[test]
+fn what_is_empty_is_left_out_unless_it_says_something() {
+    let registry = Registry::builtin();
+    let mut policy = json!({"metadata": {"labels": {}, "ownerReferences": []},
+        "spec": {"podSelector": {}, "ingress": [{"from": []}], "egress": []}});
+    default(&registry, registry.find("networking.k8s.io", "v1", "networkpolicies").unwrap(), &mut policy);
+    assert_eq!(policy["metadata"], json!({}));
+    assert_eq!(policy["spec"]["ingress"], json!([{}]));
+    assert_eq!((&policy["spec"]["podSelector"], policy["spec"].get("egress")), (&json!({}), None));
+}
+
+#[test]
 fn images_without_a_fixed_tag_are_always_pulled() {
     let registry = Registry::builtin();
     let pods = registry.find("", "v1", "pods").unwrap();
@@ -121,7 +132,7 @@ fn services_target_their_own_port() {
         "",
         "services",
         json!({"spec": {"clusterIP": "None", "ports": []}}),
-        &json!({"spec": {"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "ports": [],
+        &json!({"spec": {"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
             "clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}}),
     );
 }

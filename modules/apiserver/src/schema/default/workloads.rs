@@ -115,9 +115,12 @@ pub(super) fn cron_job(object: &mut Object) {
     template(part(job, "spec"), "template");
 }
 
-pub(super) fn autoscaler(object: &mut Object) {
+pub(super) fn autoscaler(object: &mut Object, version: &str) {
     let spec = part(object, "spec");
     fill(spec, "minReplicas", 1);
+    if version == "v1" {
+        return;
+    }
     fill(
         spec,
         "metrics",

@@ -170,6 +170,12 @@ pub(super) fn autoscaler(row: &Row<'_>) -> Vec<Value> {
 }
 
 fn targets(row: &Row<'_>) -> String {
+    // The one target that the older version has.
+    if let Some(target) = row.at("/spec/targetCPUUtilizationPercentage") {
+        let current = row.at("/status/currentCPUUtilizationPercentage");
+        let current = current.map_or_else(|| "<unknown>".to_owned(), |current| format!("{current}%"));
+        return format!("cpu: {current}/{target}%");
+    }
     let current = row.items("/status/currentMetrics");
     let shown: Vec<String> = row
         .items("/spec/metrics")
