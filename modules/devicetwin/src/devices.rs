@@ -5,7 +5,7 @@
 mod calls;
 mod membership;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 

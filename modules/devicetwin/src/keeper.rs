@@ -140,8 +140,8 @@ impl Keeper {
 
     /// Writes what nobody waits for. Should it be lost, it is written again.
     pub(crate) fn note(&self, batch: Batch) {
-        if !self.has_failed() {
-            drop(self.store.commit(batch));
+        if let Some(place) = self.place().filter(|_| !self.has_failed()) {
+            self.keep(place, Outcome { batch, ..Outcome::default() }, Asker::Nobody, 0);
         }
     }
 
