@@ -12,9 +12,10 @@ pub(crate) type Attributes = BTreeMap<String, Attribute>;
 /// Attributes that are to be, or were, changed; `None` takes one away.
 pub(crate) type Changes = BTreeMap<String, Option<Attribute>>;
 
-/// Returns the attributes as they are to be, and what local clients are told of it: only what changed.
+/// Returns the attributes as they are to be, and what local clients are told of it: those that changed.
 ///
-/// As in KubeEdge an attribute's value is told as empty where only its type or its being optional changed.
+/// Each has its value, so that nothing is changed where the topic leads back here. KubeEdge tells an empty
+/// one where only the type or being optional changed.
 pub(crate) fn update(held: &Attributes, request: &Changes) -> (Attributes, Changes) {
     let mut next = held.clone();
     let mut told = Changes::new();
@@ -44,11 +45,8 @@ pub(crate) fn update(held: &Attributes, request: &Changes) -> (Attributes, Chang
 }
 
 fn changed(held: &Attribute, wanted: &Attribute) -> (Attribute, Attribute) {
-    let (mut next, mut told) = (held.clone(), Attribute::default());
-    if wanted.value != held.value {
-        next.value.clone_from(&wanted.value);
-        told.value.clone_from(&wanted.value);
-    }
+    let mut next = Attribute { value: wanted.value.clone(), ..held.clone() };
+    let mut told = Attribute { value: wanted.value.clone(), ..Attribute::default() };
     let kind = held.metadata.as_ref().map_or(STRING, |meta| meta.kind.as_str());
     if let Some(meta) = wanted.metadata.as_ref().filter(|meta| meta.kind != kind) {
         next.metadata = Some(meta.clone());
@@ -69,12 +67,17 @@ pub(crate) fn excess(attributes: &Attributes) -> Option<String> {
             "a device has at most {ATTRIBUTES_MAX} attributes, and this would have {count}"
         ));
     }
-    let bytes: usize = attributes.iter().map(|(name, attribute)| bytes(name, attribute)).sum();
+    let bytes = size(attributes);
     (bytes > ATTRIBUTES_BYTES_MAX).then(|| {
         format!(
             "the attributes of a device have at most {ATTRIBUTES_BYTES_MAX} bytes, and these have {bytes}"
         )
     })
+}
+
+/// Returns what attributes count for where they are bounded.
+pub(crate) fn size(attributes: &Attributes) -> usize {
+    attributes.iter().map(|(name, attribute)| bytes(name, attribute)).sum()
 }
 
 fn bytes(name: &str, attribute: &Attribute) -> usize {
@@ -116,7 +119,7 @@ mod tests {
             &fw,
             &json!({ "fw": { "value": "1.0", "optional": false, "metadata": { "type": "int" } } }),
             &json!({ "fw": { "value": "1.0", "optional": false, "metadata": { "type": "int" } } }),
-            &json!({ "fw": { "value": "", "optional": false, "metadata": { "type": "int" } } }),
+            &json!({ "fw": { "value": "1.0", "optional": false, "metadata": { "type": "int" } } }),
         );
         check(&fw, &json!({ "fw": null, "other": null }), &json!({}), &json!({ "fw": null }));
         let fixed = json!({ "fw": { "value": "1", "optional": false } });

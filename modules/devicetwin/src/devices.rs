@@ -7,7 +7,7 @@ mod membership;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use calls::asker;
 pub(crate) use membership::Described;
@@ -96,12 +96,19 @@ impl Devices {
         self.devices.get_mut(id).filter(|device| device.incarnation == incarnation)
     }
 
-    /// Notes what the cloud knows of a device. Once it knows all, that is to be written.
-    pub(crate) fn confirm(&mut self, id: &DeviceId, incarnation: u64, knows: Confirmed) -> Option<Batch> {
-        let device = self.same(id, incarnation)?;
+    /// Notes what the cloud knows of a device, and tells whether that is all.
+    pub(crate) fn confirm(&mut self, id: &DeviceId, incarnation: u64, knows: Confirmed) -> bool {
+        let Some(device) = self.same(id, incarnation) else { return false };
         device.confirm(knows);
-        let record = layout::confirmed(device.confirmed);
-        (!device.is_news()).then(|| Batch::new().put(CONFIRMED, layout::device_key(id), record))
+        !device.is_news()
+    }
+
+    /// Returns what is to be written of devices of which the cloud knows all.
+    pub(crate) fn confirmations(&self, ids: &BTreeSet<DeviceId>) -> Batch {
+        let known = ids.iter().filter_map(|id| Some((id, self.devices.get(id)?)));
+        known.filter(|(_, device)| !device.is_news()).fold(Batch::new(), |batch, (id, device)| {
+            batch.put(CONFIRMED, layout::device_key(id), layout::confirmed(device.confirmed))
+        })
     }
 
     /// Changes a device's twins, and returns what is to be written.

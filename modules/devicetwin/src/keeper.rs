@@ -140,7 +140,10 @@ impl Keeper {
 
     /// Writes what nobody waits for. Should it be lost, it is written again.
     pub(crate) fn note(&self, batch: Batch) {
-        if let Some(place) = self.place().filter(|_| !self.has_failed()) {
+        if batch.writes().is_empty() || self.has_failed() {
+            return;
+        }
+        if let Some(place) = self.place() {
             self.keep(place, Outcome { batch, ..Outcome::default() }, Asker::Nobody, 0);
         }
     }

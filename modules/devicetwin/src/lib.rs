@@ -23,6 +23,7 @@ mod tests;
 mod twin;
 mod validate;
 
+use std::collections::BTreeSet;
 use std::time::UNIX_EPOCH;
 
 use beehive::{
@@ -31,7 +32,7 @@ use beehive::{
 };
 use protocol::device::{CallDevice, DesireTwin, DeviceCall, PublishLocal, TwinError, TwinReported};
 use protocol::edge::{AskCloud, LinkUp, ListHeld, ListObjects, MetaError, ObjectChanged};
-use protocol::group;
+use protocol::{DeviceId, group};
 use store::{SharedMedium, SharedStore};
 use tokio::time::{Instant, timeout};
 
@@ -40,7 +41,7 @@ pub use crate::config::DeviceTwinConfig;
 use crate::devices::{Devices, Outcome};
 use crate::keeper::{Asker, Keeper};
 use crate::membership::{Absent, Compare, Listed};
-use crate::report::{Due, Reported};
+use crate::report::{Due, Note, Reported};
 use crate::reporter::Reporter;
 
 /// How long a stop waits for the disk.
@@ -60,6 +61,8 @@ pub struct DeviceTwin {
     devices: Devices,
     keeper: Keeper,
     reporter: Reporter,
+    /// Devices of which the cloud knows all, and that is not written yet.
+    known: BTreeSet<DeviceId>,
     /// When the next report may begin, if that is set.
     wake: Option<(Instant, TimerKey)>,
 }
@@ -80,14 +83,25 @@ impl Module for DeviceTwin {
         let keeper = Keeper::new(store.clone());
         let reporter = Reporter::new(config.report_interval);
         let (devices, reading, is_read_back) = (Devices::default(), 0, false);
-        Ok(Self { config, medium, store, reading, is_read_back, devices, keeper, reporter, wake: None })
+        Ok(Self {
+            config,
+            medium,
+            store,
+            reading,
+            is_read_back,
+            devices,
+            keeper,
+            reporter,
+            known: BTreeSet::new(),
+            wake: None,
+        })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.defers::<CallDevice>().defers::<DesireTwin>();
         wiring.handles::<ObjectChanged>().handles::<LinkUp>();
         wiring.handles::<Compare>().handles::<Listed>().handles::<Absent>();
-        wiring.handles::<Due>().handles::<Reported>().handles::<Reopened>();
+        wiring.handles::<Due>().handles::<Reported>().handles::<Note>().handles::<Reopened>();
         wiring.asks::<ListObjects>(group::META).asks::<ListHeld>(group::META);
         wiring.may_ask::<AskCloud>(group::HUB).may_ask::<PublishLocal>(group::BUS);
         wiring.publishes::<TwinReported>();
@@ -99,6 +113,7 @@ impl Module for DeviceTwin {
     }
 
     async fn stopping(&mut self, _: &mut Context<Self>) {
+        self.note_known();
         if timeout(STOP_TIMEOUT, self.keeper.pass()).await.is_err() {
             tracing::debug!("the disk did not take all changes of devices in time");
         }
@@ -128,6 +143,7 @@ impl DeviceTwin {
 
     async fn read(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.reading += 1;
+        self.known.clear();
         self.devices = load::load(&*self.store).await.map_err(Failure::because)?;
         self.reporter = Reporter::new(self.config.report_interval);
         for id in self.devices.news() {
@@ -188,7 +204,8 @@ impl Defer<CallDevice> for DeviceTwin {
     ) -> Result<(), Failure> {
         self.read_anew(cx).await?;
         let asker = Asker::Call(responder);
-        let Some(place) = self.keeper.place() else {
+        let place = self.keeper.place().filter(|_| !cx.buggify("devicetwin.queue-full"));
+        let Some(place) = place else {
             asker.reply(Err(MetaError("too many changes wait for the disk".to_owned())));
             return Ok(());
         };

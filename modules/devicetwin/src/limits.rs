@@ -10,6 +10,8 @@ pub(crate) const ALL_TWINS_MAX: usize = 200_000;
 pub(crate) const ATTRIBUTES_MAX: usize = 256;
 /// Bytes of a device's attributes, names and values.
 pub(crate) const ATTRIBUTES_BYTES_MAX: usize = 64 << 10;
+/// Bytes of all devices' attributes: one answer lists them all.
+pub(crate) const ALL_ATTRIBUTES_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a payload.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 << 10;
 /// Twins in one report to the cloud; more go in the next.

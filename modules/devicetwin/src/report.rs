@@ -11,12 +11,19 @@ use crate::DeviceTwin;
 use crate::device::Confirmed;
 use crate::reporter::Verdict;
 
+/// How long it may take until it is on disk that the cloud knows all of a device. By then others have
+/// come to be written with it, or there is news of it and it need not be written.
+const NOTE_AFTER: Duration = Duration::from_secs(1);
 /// How long the cloud may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// A report may begin.
 #[derive(Debug, Clone, Message)]
 pub(crate) struct Due;
+
+/// It is time to write what the cloud knows.
+#[derive(Debug, Clone, Message)]
+pub(crate) struct Note;
 
 /// A report ended.
 #[derive(Debug, Message)]
@@ -61,7 +68,7 @@ impl Handler<LinkUp> for DeviceTwin {
 impl Handler<Reported> for DeviceTwin {
     async fn handle(&mut self, reported: Reported, cx: &mut Context<Self>) -> Result<(), Failure> {
         if reported.reading == self.reading {
-            let verdict = self.take_end(&reported);
+            let verdict = self.take_end(&reported, cx);
             let roll = rand::Rng::random(cx.rng());
             self.reporter.finished(&reported.device, verdict, cx.now(), roll);
         }
@@ -70,7 +77,20 @@ impl Handler<Reported> for DeviceTwin {
     }
 }
 
+impl Handler<Note> for DeviceTwin {
+    async fn handle(&mut self, _: Note, _: &mut Context<Self>) -> Result<(), Failure> {
+        self.note_known();
+        Ok(())
+    }
+}
+
 impl DeviceTwin {
+    /// Writes what the cloud knows.
+    pub(crate) fn note_known(&mut self) {
+        let batch = self.devices.confirmations(&std::mem::take(&mut self.known));
+        self.keeper.note(batch);
+    }
+
     /// Begins the reports that may begin.
     pub(crate) fn report_due(&mut self, cx: &mut Context<Self>) {
         let now = cx.now();
@@ -90,7 +110,10 @@ impl DeviceTwin {
         let (bus, me) = (cx.bus().clone(), cx.me());
         cx.spawn(async move {
             // The cloud never knows what a crash could take from the edge.
-            let end = if kept.await.is_ok() { ask(&bus, request).await } else { End::NotKept };
+            let mut end = if kept.await.is_ok() { ask(&bus, request).await } else { End::NotKept };
+            if bus.buggify("devicetwin.report-repeated") {
+                end = End::NoAnswer("a simulation keeps the answer back".to_owned());
+            }
             if me.send(Reported { device, incarnation, reading, knows, end }).await.is_err() {
                 tracing::debug!("the device twins stopped before they could take the cloud's answer");
             }
@@ -109,10 +132,22 @@ impl DeviceTwin {
         self.wake = Some((at, cx.after(at.saturating_duration_since(cx.now()), Due)));
     }
 
-    fn take_end(&mut self, reported: &Reported) -> Verdict {
+    fn take_end(&mut self, reported: &Reported, cx: &mut Context<Self>) -> Verdict {
         let Reported { device: id, incarnation, knows, end, .. } = reported;
         let verdict = match end {
-            End::Told => return self.take_confirmation(id, *incarnation, *knows),
+            End::Told => {
+                let knows_all = self.devices.confirm(id, *incarnation, *knows);
+                if knows_all {
+                    if self.known.is_empty() {
+                        cx.after(NOTE_AFTER, Note);
+                    }
+                    self.known.insert(id.clone());
+                }
+                if let Some(device) = self.devices.same(id, *incarnation) {
+                    device.is_refused = false;
+                }
+                return Verdict::Told { more: !knows_all };
+            }
             End::NotKept => return Verdict::Failed,
             End::Offline => return Verdict::Offline,
             End::NoAnswer(cause) => {
@@ -133,15 +168,6 @@ impl DeviceTwin {
             tracing::warn!(device = %id, cause, "the cloud refuses reports of a device");
         }
         verdict
-    }
-
-    fn take_confirmation(&mut self, id: &DeviceId, incarnation: u64, knows: Confirmed) -> Verdict {
-        if let Some(batch) = self.devices.confirm(id, incarnation, knows) {
-            self.keeper.note(batch);
-        }
-        let Some(device) = self.devices.same(id, incarnation) else { return Verdict::Told { more: true } };
-        device.is_refused = false;
-        Verdict::Told { more: device.is_news() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Messages in, messages out.
 
 mod crashes;
-mod load;
 mod reports;
+mod slow_disk;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -274,7 +274,7 @@ async fn without_a_broker_and_without_a_hub_values_are_kept() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn a_slow_reader_holds_up_nobody() {
+async fn a_cloud_that_does_not_answer_holds_up_nobody() {
     let medium: SharedMedium = Arc::new(MemoryStore::new());
     let unread = Rc::new(RefCell::new(Vec::new()));
     let kept = Rc::clone(&unread);
@@ -291,28 +291,8 @@ async fn a_slow_reader_holds_up_nobody() {
     probe.stop().await;
 }
 
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn more_than_may_wait_for_the_disk_is_refused_and_changes_nothing() {
-    let probe = with(&["t1"]).start(&MemoryStore::new(), offline).await;
-    let bus = probe.bus();
-    let mut refused = 0;
-    let payload = Bytes::from_static(br#"{"twin":{"x":{"actual":{"value":"1"}}}}"#);
-    let asks = (0..1500).map(|_| {
-        let call = CallDevice { call: DeviceCall::UpdateTwins(id("t1")), payload: payload.clone() };
-        bus.to(group::TWIN).ask(call).within(Duration::from_secs(60))
-    });
-    for answer in futures::future::join_all(asks).await {
-        refused += usize::from(answer.expect("an answer").is_err());
-    }
-    println!("REFUSED {refused}");
-    told(&probe);
-    assert_eq!(refused + version(&probe, "t1").await, 1500, "each is kept or refused");
-    probe.stop().await;
-}
-
 /// Returns how often the edge changed the value, as the cloud is told it.
 async fn version(probe: &Probe<DeviceTwin>, device: &str) -> usize {
-    reports(probe);
     probe.send(LinkUp).await;
     probe.advance(Duration::from_secs(2)).await;
     let reports = probe.asked::<AskCloud>().into_iter();

@@ -10,7 +10,7 @@ use store::Batch;
 use super::{Devices, Outcome};
 use crate::answers::{self, Moment, refusal};
 use crate::layout::{self, DEVICES};
-use crate::limits::{ALL_TWINS_MAX, PAYLOAD_BYTES_MAX, TWINS_MAX};
+use crate::limits::{ALL_ATTRIBUTES_BYTES_MAX, ALL_TWINS_MAX, PAYLOAD_BYTES_MAX, TWINS_MAX};
 use crate::twin::Effect;
 use crate::validate::{self, NO_DEVICE, NO_TWIN, UNREADABLE, UNREADABLE_SYNC};
 use crate::{attributes, state, sync, twin};
@@ -177,7 +177,7 @@ impl Devices {
 
     fn update_attributes(&mut self, id: &DeviceId, payload: &[u8], moment: &Moment) -> Outcome {
         let Some(update) = read_device(id, payload) else { return Outcome::default() };
-        let Some(device) = self.devices.get_mut(id) else {
+        let Some(device) = self.devices.get(id) else {
             tracing::debug!(device = %id, "ignored attributes of a device that is not of this node");
             return Outcome::default();
         };
@@ -186,10 +186,11 @@ impl Devices {
         if told.is_empty() {
             return Outcome::default();
         }
-        if let Some(excess) = attributes::excess(&next) {
+        if let Some(excess) = attributes::excess(&next).or_else(|| self.attributes_excess(id, &next)) {
             tracing::warn!(device = %id, excess, "ignored attributes that are too much");
             return Outcome::default();
         }
+        let Some(device) = self.devices.get_mut(id) else { return Outcome::default() };
         device.head.attributes = next;
         let told = DeviceUpdate {
             event_id: update.event_id,
@@ -201,6 +202,16 @@ impl Devices {
             batch: Batch::new().put(DEVICES, layout::device_key(id), layout::head(&device.head)),
             ..Outcome::told(answers::publish(LocalTopic::AttributesUpdated(id.clone()), &told))
         }
+    }
+
+    /// Says whether all attributes would be too much, were these a device's.
+    fn attributes_excess(&self, id: &DeviceId, next: &attributes::Attributes) -> Option<String> {
+        let others = self.devices.iter().filter(|(other, _)| *other != id);
+        let others: usize = others.map(|(_, device)| attributes::size(&device.head.attributes)).sum();
+        let bytes = others + attributes::size(next);
+        (bytes > ALL_ATTRIBUTES_BYTES_MAX).then(|| {
+            format!("the attributes of a node have at most {ALL_ATTRIBUTES_BYTES_MAX} bytes, and these make {bytes}")
+        })
     }
 
     fn get_membership(&self, payload: &[u8], moment: &Moment) -> Outcome {

@@ -1,14 +1,18 @@
 //! Calls in; batches, messages and reports out.
 
+use futures::executor::block_on;
+use proptest::prelude::*;
 use protocol::device::{DeviceCall, LocalTopic, PublishLocal};
 use protocol::{DeviceId, NodeRequest, Object};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use store::{MemoryStore, Store as _};
 
 use super::membership::Described;
 use super::*;
 use crate::limits::{DEVICES_MAX, PAYLOAD_BYTES_MAX, REPORTED_AT_ONCE_MAX, TWINS_MAX};
+use crate::load::load;
 
 const NODE: &str = "edge-1";
 
@@ -357,6 +361,20 @@ fn attributes_are_kept_told_and_listed() {
 }
 
 #[test]
+fn the_attributes_of_all_devices_have_a_limit() {
+    let mut devices = Devices::default();
+    let payload = format!(r#"{{"attributes":{{"a":{{"value":"{}"}}}}}}"#, "x".repeat(60 << 10));
+    let mut kept = 0;
+    for n in 0..200 {
+        let id = id(&format!("d{n}"));
+        devices.appear(&id, uid("u1"), &moment()).expect("it is new");
+        let outcome = devices.call(&DeviceCall::UpdateAttributes(id), payload.as_bytes(), &moment());
+        kept += outcome.local.len();
+    }
+    assert_eq!(kept, (8 << 20) / (60 << 10), "one answer lists them all");
+}
+
+#[test]
 fn another_uid_is_another_device() {
     let mut devices = with("t1");
     update(&mut devices, r#"{"twin":{"x":{"actual":{"value":"1"}}}}"#);
@@ -433,11 +451,14 @@ fn a_report_is_bounded_and_what_changes_meanwhile_is_told_next() {
     let first = devices.report(&id("t1"), &moment()).expect("there is news");
     assert_eq!(names(&first).len(), REPORTED_AT_ONCE_MAX);
     update(&mut devices, r#"{"twin":{"x0000":{"actual":{"value":"2"}}}}"#);
-    assert!(devices.confirm(&id("t1"), first.incarnation, first.knows).is_none(), "there is more to tell");
+    assert!(!devices.confirm(&id("t1"), first.incarnation, first.knows), "there is more to tell");
     let second = devices.report(&id("t1"), &moment()).expect("there is more");
     assert_eq!((names(&second).len(), names(&second)[0].as_str()), (11, "x0000"));
-    assert!(devices.confirm(&id("t1"), second.incarnation, second.knows).is_some(), "now it knows all");
-    assert!(devices.confirm(&id("t1"), second.incarnation + 1, second.knows).is_none(), "that was another");
+    let ids = BTreeSet::from([id("t1"), id("t2")]);
+    assert!(devices.confirmations(&ids).writes().is_empty(), "it does not know all");
+    assert!(!devices.confirm(&id("t1"), second.incarnation + 1, second.knows), "that was another");
+    assert!(devices.confirm(&id("t1"), second.incarnation, second.knows), "now it knows all");
+    assert_eq!(devices.confirmations(&ids).writes().len(), 1);
 }
 
 #[test]
@@ -468,4 +489,84 @@ fn a_wish_is_as_a_client_s() {
     assert!(error("t1", "f n", "on", &mut devices).starts_with("The key of twin must only include"));
     update(&mut devices, r#"{"twin":{"n":{"metadata":{"type":"int"}}}}"#);
     assert_eq!(error("t1", "n", "on", &mut devices), "the value is not int or integer");
+}
+
+/// A random twin of a request, or `null`.
+fn any_twin() -> impl Strategy<Value = Value> {
+    let value = prop::option::of(prop::sample::select(vec!["1", "2", "warm", "true", "", "a b"]));
+    let half = move || prop::option::of(value.clone().prop_map(|value| json!({ "value": value })));
+    let kind =
+        prop::option::of(prop::sample::select(vec!["int", "string", "boolean", "deleted", "double", ""]));
+    let version = || {
+        prop::option::of((0..3i64, 0..3i64).prop_map(|(cloud, edge)| json!({ "cloud": cloud, "edge": edge })))
+    };
+    let twin = (half(), half(), kind, any::<Option<bool>>(), version(), version());
+    let twin = twin.prop_map(|(expected, actual, kind, optional, expected_version, actual_version)| {
+        let metadata = kind.map(|kind| json!({ "type": kind }));
+        json!({
+            "expected": expected, "actual": actual, "metadata": metadata, "optional": optional,
+            "expected_version": expected_version, "actual_version": actual_version,
+        })
+    });
+    prop_oneof![6 => twin, 1 => Just(Value::Null)]
+}
+
+fn any_call() -> impl Strategy<Value = (DeviceCall, String)> {
+    let twins = prop::collection::btree_map("[abc]", any_twin(), 0..3);
+    let twins = twins.prop_map(|twin| json!({ "event_id": "e", "twin": twin }).to_string()).boxed();
+    let state = prop::sample::select(vec!["online", "offline", "broken"]);
+    let attribute = (prop::sample::select(vec!["1", "2"]), any::<Option<bool>>());
+    let attribute = prop::option::of(
+        attribute.prop_map(|(value, optional)| json!({ "value": value, "optional": optional })),
+    );
+    let attributes = prop::collection::btree_map("[ab]", attribute, 0..3);
+    prop_oneof![
+        twins.clone().prop_map(|twins| (DeviceCall::UpdateTwins(id("t1")), twins)),
+        twins.prop_map(|twins| (DeviceCall::SyncTwins(id("t1")), twins)),
+        state.prop_map(|state| (DeviceCall::UpdateState(id("t1")), json!({ "state": state }).to_string())),
+        attributes
+            .prop_map(|it| (DeviceCall::UpdateAttributes(id("t1")), json!({ "attributes": it }).to_string())),
+        Just((DeviceCall::GetTwins(id("t1")), "{}".to_owned())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_what_is_held_and_the_cloud_hears_all_of_it(
+        calls in prop::collection::vec((any_call(), any::<bool>()), 1..40),
+    ) {
+        let store = MemoryStore::new();
+        let mut devices = Devices::default();
+        let keep = |batch: Batch| block_on(store.commit(batch)).expect("it is in memory");
+        keep(devices.appear(&id("t1"), uid("u1"), &moment()).expect("it is new").batch);
+        for ((call, payload), reports) in calls {
+            let outcome = devices.call(&call, payload.as_bytes(), &moment());
+            prop_assert!(outcome.news.is_none() || !outcome.batch.writes().is_empty());
+            keep(outcome.batch);
+            while let Some(report) = reports.then(|| devices.report(&id("t1"), &moment())).flatten() {
+                if let NodeRequest::ReportTwins { report, .. } = &report.request {
+                    let report: Value = serde_json::from_slice(report).expect("JSON");
+                    for (name, told) in report["twin"].as_object().expect("twins") {
+                        prop_assert_eq!(told, &json!(devices.devices[&id("t1")].twins[name].twin));
+                    }
+                }
+                if devices.confirm(&id("t1"), report.incarnation, report.knows) {
+                    keep(devices.confirmations(&BTreeSet::from([id("t1")])));
+                }
+            }
+            prop_assert!(!reports || devices.news().count() == 0);
+        }
+        let found = block_on(load(&store)).expect("it is readable");
+        let (held, found) = (&devices.devices[&id("t1")], &found.devices[&id("t1")]);
+        prop_assert_eq!((&held.head, &held.twins), (&found.head, &found.twins));
+        prop_assert!(found.confirmed.twins <= held.confirmed.twins && found.changes <= held.changes);
+        prop_assert!(held.is_news() || found.confirmed == held.confirmed);
+    }
+
+    #[test]
+    fn no_payload_makes_a_call_panic(payload in any::<Vec<u8>>(), (call, _) in any_call()) {
+        let mut devices = with("t1");
+        let outcome = devices.call(&call, &payload, &moment());
+        prop_assert!(outcome.batch.writes().is_empty());
+    }
 }
