@@ -251,6 +251,13 @@ fn what_is_malformed_is_answered_as_kubeedge_does_and_changes_nothing() {
         assert!(outcome.batch.writes().is_empty() && outcome.news.is_none() && outcome.reported.is_empty());
         assert_eq!(format!("{:?}", devices.devices), before, "{payload}");
     }
+}
+
+#[test]
+fn states_attributes_and_questions_that_cannot_be_read_change_nothing() {
+    let mut devices = with("t1");
+    let before = format!("{:?}", devices.devices);
+    let too_long = format!(r#"{{"event_id":"{}"}}"#, "x".repeat(PAYLOAD_BYTES_MAX));
     for payload in ["", "[]", r#"{"state":1}"#, r#"{"state":"disconnected"}"#, "{}", r#"{"attributes":7}"#] {
         for call in [DeviceCall::UpdateState(id("t1")), DeviceCall::UpdateAttributes(id("t1"))] {
             let outcome = devices.call(&call, payload.as_bytes(), &moment());
