@@ -210,8 +210,17 @@ fn no_file_is_named_after_nothing() {
 #[test]
 fn every_module_crate_has_the_same_files() {
     let mut offences = Vec::new();
-    for module in ["edgehub", "metamanager", "edged", "cloudhub", "edgecontroller", "apiserver", "scheduler"]
-    {
+    let modules = [
+        "edgehub",
+        "metamanager",
+        "devicetwin",
+        "edged",
+        "cloudhub",
+        "edgecontroller",
+        "apiserver",
+        "scheduler",
+    ];
+    for module in modules {
         let folder = root().join("modules").join(module).join("src");
         for file in ["lib.rs", "config.rs"] {
             if !folder.join(file).is_file() {

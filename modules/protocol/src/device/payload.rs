@@ -73,6 +73,17 @@ pub struct Twin {
 /// Twins by name; `None` takes one away.
 pub type Twins = BTreeMap<String, Option<Twin>>;
 
+/// What every message has, and all that a question has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseMessage {
+    /// Names the request; an answer repeats it.
+    #[serde(default)]
+    pub event_id: String,
+    /// Milliseconds of Unix time.
+    #[serde(default)]
+    pub timestamp: i64,
+}
+
 /// A change of twins, its result, and the edge's report to the cloud.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TwinUpdate {
@@ -284,6 +295,10 @@ pub trait Payload: DeserializeOwned {
     const SHAPE: Shape;
 }
 
+impl Payload for BaseMessage {
+    const SHAPE: Shape = Fields(&[("event_id", Plain), ("timestamp", Plain)]);
+}
+
 impl Payload for TwinUpdate {
     const SHAPE: Shape = Fields(&[("event_id", Plain), ("timestamp", Plain), ("twin", Named(&TWIN))]);
 }
@@ -321,34 +336,46 @@ impl Payload for StateReport {
 /// When it is not JSON, or not of the payload's shape.
 pub fn read<P: Payload>(bytes: &[u8]) -> Result<P, serde_json::Error> {
     let mut value: Value = serde_json::from_slice(bytes)?;
-    fold(&mut value, &P::SHAPE);
+    if value.is_null() {
+        // Go leaves a struct as it is that is to be read from null.
+        value = Value::Object(Map::new());
+    }
+    fold(&mut value, &P::SHAPE)?;
     serde_json::from_value(value)
 }
 
-fn fold(value: &mut Value, shape: &Shape) {
+/// A list is not taken for an object, as serde would.
+fn fold(value: &mut Value, shape: &Shape) -> Result<(), serde_json::Error> {
     match (shape, value) {
         (Fields(fields), Value::Object(object)) => {
             let found = std::mem::take(object);
-            *object = fold_fields(found, fields);
+            *object = fold_fields(found, fields)?;
         }
-        (Named(shape), Value::Object(object)) => object.values_mut().for_each(|value| fold(value, shape)),
-        (List(shape), Value::Array(items)) => items.iter_mut().for_each(|item| fold(item, shape)),
+        (Fields(_), Value::Array(_)) => return Err(serde::de::Error::custom("a list is no object")),
+        (Named(shape), Value::Object(object)) => {
+            object.values_mut().try_for_each(|value| fold(value, shape))?;
+        }
+        (List(shape), Value::Array(items)) => items.iter_mut().try_for_each(|item| fold(item, shape))?,
         _ => {}
     }
+    Ok(())
 }
 
 /// Go takes the field of exactly this name before one in another case, and skips `null`.
-fn fold_fields(mut found: Map<String, Value>, fields: &[(&str, Shape)]) -> Map<String, Value> {
+fn fold_fields(
+    mut found: Map<String, Value>,
+    fields: &[(&str, Shape)],
+) -> Result<Map<String, Value>, serde_json::Error> {
     let mut folded = Map::new();
     for (name, shape) in fields {
         let spelt = found.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
         let value = found.remove(*name).or_else(|| found.remove(&spelt?));
         if let Some(mut value) = value.filter(|value| !value.is_null()) {
-            fold(&mut value, shape);
+            fold(&mut value, shape)?;
             folded.insert((*name).to_owned(), value);
         }
     }
-    folded
+    Ok(folded)
 }
 
 #[cfg(test)]
@@ -381,12 +408,29 @@ mod tests {
 
     #[test]
     fn what_is_not_of_the_shape_is_an_error() {
-        for text in
-            ["", "x", "[]", r#"{"twin":[]}"#, r#"{"twin":{"a":{"actual":{"value":1}}}}"#, r#"{"event_id":1}"#]
-        {
+        for text in [
+            "",
+            "x",
+            "[]",
+            r#"["e",5,{}]"#,
+            r#"{"twin":[]}"#,
+            r#"{"twin":{"a":[]}}"#,
+            r#"{"twin":{"a":{"actual":["1"]}}}"#,
+            r#"{"twin":{"a":{"actual":{"value":1}}}}"#,
+            r#"{"event_id":1}"#,
+        ] {
+            assert!(read::<BaseMessage>(text.as_bytes()).is_err() || text.contains("twin"), "{text}");
             assert!(read::<TwinUpdate>(text.as_bytes()).is_err(), "{text}");
         }
-        assert_eq!(read::<TwinUpdate>(b"{}").map(|update| update.twin).ok(), Some(None));
+        for text in ["{}", "null"] {
+            assert_eq!(
+                read::<TwinUpdate>(text.as_bytes()).map(|update| update.twin).ok(),
+                Some(None),
+                "{text}"
+            );
+        }
+        let base = BaseMessage { event_id: "m1".to_owned(), timestamp: 0 };
+        assert_eq!(read::<BaseMessage>(br#"{"Event_ID":"m1","twin":7}"#).ok(), Some(base));
     }
 
     #[test]
