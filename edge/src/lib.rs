@@ -5,6 +5,7 @@ pub mod cri;
 pub mod enrol;
 pub mod files;
 pub mod machine;
+pub mod mqtt;
 pub mod prober;
 pub mod runtime;
 pub mod ws;

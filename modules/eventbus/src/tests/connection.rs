@@ -2,14 +2,17 @@
 
 use super::*;
 
-const CONNECTED: [&str; 2] = ["connect hub-client-sub-probe", "connect hub-client-pub-probe"];
+const CONNECTED: [&str; 2] = ["connect hub-client-pub-probe", "connect hub-client-sub-probe"];
 
 fn subscriptions(log: &[String]) -> Vec<&str> {
     log.iter().filter_map(|line| line.strip_prefix("subscribe ")).collect()
 }
 
 fn connections(log: &[String]) -> Vec<&str> {
-    log.iter().map(String::as_str).filter(|line| line.starts_with("connect ")).collect()
+    let mut found: Vec<&str> =
+        log.iter().map(String::as_str).filter(|line| line.starts_with("connect ")).collect();
+    found.sort_unstable();
+    found
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
