@@ -109,22 +109,36 @@ impl Driver {
         let end = loop {
             match events.poll().await {
                 Ok(Event::Outgoing(Outgoing::Disconnect)) => break MqttError::Closed,
-                Ok(Event::Incoming(Packet::Publish(publish))) => {
-                    // While nobody takes messages none is read: the broker keeps them.
-                    if arrived.send(Ok(received(publish))).await.is_err() {
+                Ok(event) => {
+                    if !self.pass(event, &arrived).await {
                         return;
                     }
                 }
-                Ok(event) => self.note(&event),
                 Err(error) => break in_words(error, self.bytes_max, self.timeout),
             }
         };
+        // What was read in one go with the end comes before it.
+        while let Some(event) = events.state.events.pop_front() {
+            if !self.pass(event, &arrived).await {
+                return;
+            }
+        }
         // The connection ends before its end is told.
         drop(events);
         self.pending.close();
         if arrived.send(Err(end)).await.is_err() {
             tracing::trace!("nobody waits for the end of the connection");
         }
+    }
+
+    /// Tells whoever it concerns. While nobody takes messages none is read: the broker keeps them. Returns
+    /// false when nobody will take one any more.
+    async fn pass(&self, event: Event, arrived: &mpsc::Sender<Result<Arrived, MqttError>>) -> bool {
+        if let Event::Incoming(Packet::Publish(publish)) = event {
+            return arrived.send(Ok(received(publish))).await.is_ok();
+        }
+        self.note(&event);
+        true
     }
 
     fn note(&self, event: &Event) {
