@@ -21,9 +21,10 @@ use tokio::time::timeout;
 
 use self::pending::Pending;
 
-/// Requests on their way to the connection's task. More than the messages that are read and not yet
-/// acknowledged, so that an acknowledgement finds room.
-const REQUESTS_MAX: usize = 256;
+/// Requests on their way to the connection's task: an acknowledgement for each number that a message can
+/// have, so that none fails for want of room, and a few others. Brokers need not limit what they send, and
+/// the library may read for a while before it writes.
+const REQUESTS_MAX: usize = (1 << 16) + 256;
 /// Messages that were read and that nobody has taken.
 const ARRIVED_MAX: usize = 64;
 /// What a packet has besides its topic and its payload, at most.
