@@ -17,7 +17,7 @@ use crate::intake::Intake;
 use crate::pause::pause;
 use crate::ports::{Arrived, Client, Receipt};
 use crate::tally::Tally;
-use crate::topic::{self, Topic, Upload};
+use crate::topic::{self, CloudTopic, Topic};
 
 /// How long the device twins may take for one call, with the room for it in their mailbox.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ pub(crate) struct Delivery {
 enum Dropped {
     Unknown,
     TooLarge,
-    ForCloud(Upload),
+    ForCloud(CloudTopic),
     NoTwins,
     Refused,
 }
@@ -88,7 +88,7 @@ impl Incoming {
                 let call = CallDevice { call, payload };
                 return self.intake.accept(lane, call.payload.len(), receipt, call);
             }
-            Topic::Cloud(upload) => Dropped::ForCloud(upload),
+            Topic::Cloud(kind) => Dropped::ForCloud(kind),
             Topic::Unknown => Dropped::Unknown,
         };
         self.intake.skip(receipt);
@@ -115,8 +115,13 @@ impl Incoming {
                 let max = self.message_bytes_max;
                 tracing::warn!(count, topic = what, max, "a message is too large and is ignored");
             }
-            Dropped::ForCloud(upload) => {
-                tracing::debug!(count, topic = what, kind = ?upload, "a message for the cloud is ignored: there are no rules");
+            Dropped::ForCloud(kind) => {
+                tracing::debug!(
+                    count,
+                    topic = what,
+                    ?kind,
+                    "a message for the cloud is ignored: there are no rules"
+                );
             }
             Dropped::NoTwins => tracing::warn!(count, why = what, "a message of a device is ignored"),
             Dropped::Refused => tracing::error!(count, why = what, "a message of a device was given up"),

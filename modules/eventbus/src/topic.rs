@@ -22,14 +22,14 @@ pub(crate) enum Topic {
     /// Devices of this node.
     Device(DeviceCall),
     /// What upstream passes to the rules of the cloud.
-    Cloud(Upload),
+    Cloud(CloudTopic),
     /// Looks like a device's or a node's, and is neither.
     Unknown,
 }
 
 /// What a message for the cloud was published as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Upload {
+pub(crate) enum CloudTopic {
     /// `$hw/events/upload/...`.
     Upload,
     /// `SYS/dis/upload_records`.
@@ -49,7 +49,7 @@ impl Topic {
             let path = rest.split_once('/').map(|(_, path)| path);
             (path == Some("membership/get")).then_some(DeviceCall::GetMembership)
         } else {
-            return Self::Cloud(upload(text));
+            return Self::Cloud(cloud_topic(text));
         };
         call.map_or(Self::Unknown, Self::Device)
     }
@@ -69,15 +69,15 @@ fn device_call(rest: &str) -> Option<DeviceCall> {
     DeviceId::parse(namespace, name).ok().map(call)
 }
 
-fn upload(text: &str) -> Upload {
+fn cloud_topic(text: &str) -> CloudTopic {
     if text.starts_with("$hw/events/upload/") {
-        Upload::Upload
+        CloudTopic::Upload
     } else if text == "SYS/dis/upload_records" {
-        Upload::Records
+        CloudTopic::Records
     } else if text.split('/').nth(1) == Some("user") {
-        Upload::User
+        CloudTopic::User
     } else {
-        Upload::Custom
+        CloudTopic::Custom
     }
 }
 
@@ -172,12 +172,12 @@ mod tests {
     #[test]
     fn all_else_is_for_the_cloud() {
         for (topic, expect) in [
-            ("$hw/events/upload/x", Upload::Upload),
-            ("SYS/dis/upload_records", Upload::Records),
-            ("x/user/a/b", Upload::User),
-            ("default/test", Upload::Custom),
-            ("$hw/events/device", Upload::Custom),
-            ("", Upload::Custom),
+            ("$hw/events/upload/x", CloudTopic::Upload),
+            ("SYS/dis/upload_records", CloudTopic::Records),
+            ("x/user/a/b", CloudTopic::User),
+            ("default/test", CloudTopic::Custom),
+            ("$hw/events/device", CloudTopic::Custom),
+            ("", CloudTopic::Custom),
         ] {
             assert_eq!(Topic::parse(topic), Topic::Cloud(expect), "{topic}");
         }
