@@ -3,6 +3,7 @@
 //! The tests with a broker run where `mosquitto` and `mosquitto_passwd` are installed, and say on
 //! standard error that they were skipped otherwise.
 
+mod module;
 mod mosquitto;
 
 use std::time::Duration;
