@@ -6,6 +6,7 @@ pub mod dial;
 pub mod enrol;
 pub mod files;
 pub mod machine;
+pub mod mqtt;
 pub mod prober;
 pub mod runtime;
 
