@@ -17,10 +17,14 @@ mod tls;
 mod ws;
 
 use std::fmt;
+use std::sync::Arc;
 
 use beehive::Catalog;
+use devicetwin::DeviceTwin;
 use edged::{Edged, EdgedPorts};
 use edgehub::EdgeHub;
+use eventbus::EventBus;
+use eventbus::ports::Mqtt;
 use metamanager::MetaManager;
 use store::SharedMedium;
 
@@ -33,6 +37,8 @@ pub struct EdgePorts {
     pub store: SharedMedium,
     /// Reaches the cloud.
     pub hub: edgehub::Ports,
+    /// Reaches the broker of local clients.
+    pub mqtt: Arc<dyn Mqtt>,
     /// Runs pods.
     pub edged: EdgedPorts,
 }
@@ -49,5 +55,10 @@ impl fmt::Debug for EdgePorts {
 /// Returns the modules of an edge process, in start order.
 #[must_use]
 pub fn catalog(ports: EdgePorts) -> Catalog {
-    Catalog::new().with::<MetaManager>(ports.store).with::<EdgeHub>(ports.hub).with::<Edged>(ports.edged)
+    Catalog::new()
+        .with::<MetaManager>(ports.store.clone())
+        .with::<EdgeHub>(ports.hub)
+        .with::<DeviceTwin>(ports.store)
+        .with::<EventBus>(eventbus::Ports { mqtt: ports.mqtt })
+        .with::<Edged>(ports.edged)
 }

@@ -17,6 +17,7 @@ use wire::MemoryNetwork;
 use crate::EdgePorts;
 use crate::dial::NetDialer;
 use crate::enrol::Enrolment;
+use crate::mqtt::MqttClient;
 use crate::runtime::{edged_ports, hollow};
 
 /// The edge of a Beehive cluster: the agent of one node.
@@ -91,7 +92,7 @@ async fn prepare(
         name => name.to_owned(),
     };
     let hub = edgehub::Ports { dialer: Arc::new(NetDialer), store: store.clone() };
-    Ok((EdgePorts { store, hub, edged }, name))
+    Ok((EdgePorts { store, hub, mqtt: Arc::new(MqttClient), edged }, name))
 }
 
 /// Says that KubeEdge's edgecore kept something that was not taken over. Its database is the file beside
@@ -129,6 +130,7 @@ fn inert() -> EdgePorts {
     EdgePorts {
         store: store.clone(),
         hub: edgehub::Ports { dialer: Arc::new(MemoryNetwork::default()), store },
+        mqtt: Arc::new(MqttClient),
         edged: hollow(&EdgedConfig::default()),
     }
 }

@@ -41,6 +41,10 @@ fn the_full_file_has_every_key_with_its_default() {
     same("edgeHub", format!("{shipped:?}"), format!("{:?}", edgehub::EdgeHubConfig::default()));
     let shipped = parse::<edged::EdgedConfig>(&body("edged"), "").expect("it is valid");
     same("edged", format!("{shipped:?}"), format!("{:?}", edged::EdgedConfig::default()));
+    let shipped = parse::<devicetwin::DeviceTwinConfig>(&body("deviceTwin"), "").expect("it is valid");
+    same("deviceTwin", format!("{shipped:?}"), format!("{:?}", devicetwin::DeviceTwinConfig::default()));
+    let shipped = parse::<eventbus::EventBusConfig>(&body("eventBus"), "").expect("it is valid");
+    same("eventBus", format!("{shipped:?}"), format!("{:?}", eventbus::EventBusConfig::default()));
     let shipped = parse::<metamanager::MetaManagerConfig>(&body("metaManager"), "").expect("it is valid");
     same("metaManager", format!("{shipped:?}"), format!("{:?}", metamanager::MetaManagerConfig::default()));
 }

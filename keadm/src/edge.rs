@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use beehive::{LaunchError, Node, NodeOptions};
+use edgecore::mqtt::MqttClient;
 use edgecore::{EdgePorts, runtime};
 use edged::config::EdgedConfig;
 use node_config::{ConfigError, Loaded, Process};
@@ -56,7 +57,7 @@ pub(crate) async fn start(
     let store = edgecore::open_store(&directory.join("store"))?;
     let edged = runtime::edged_ports(&config).await?;
     let hub = edgehub::Ports { dialer: Arc::new(network.clone()), store: store.clone() };
-    let ports = EdgePorts { store, hub, edged };
+    let ports = EdgePorts { store, hub, mqtt: Arc::new(MqttClient), edged };
     let seed = node_config::random_seed()?;
     let options = NodeOptions { name: plan.name.clone(), seed, ..NodeOptions::default() };
     Ok(Node::launch(edgecore::catalog(ports), sections, options).await?)
@@ -67,6 +68,8 @@ fn configure(plan: &EdgePlan, directory: &Path) -> Result<Loaded, ConfigError> {
     let text = json!({
         "modules": {
             "edgeHub": { "messageQPS": MESSAGE_QPS, "messageBurst": MESSAGE_BURST },
+            // Several nodes of one process would share one broker.
+            "eventBus": { "enable": false },
             "edged": {
                 "hostnameOverride": plan.name,
                 "runtime": plan.runtime,

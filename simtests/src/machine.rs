@@ -7,6 +7,7 @@ use beehive::Clock as _;
 use edged::hollow::HollowProber;
 use edged::memory_files::MemoryFiles;
 use edged::ports::{EdgedPorts, FileError, NodeFacts, NodeInfo, NodeUsage};
+use eventbus::memory::MemoryBroker;
 
 use crate::clock::SimClock;
 use crate::disk::Disk;
@@ -20,6 +21,7 @@ pub(crate) struct Machine {
     pub(crate) clock: Arc<SimClock>,
     pub(crate) runtime: SimRuntime,
     pub(crate) files: MemoryFiles,
+    pub(crate) broker: MemoryBroker,
     facts: Arc<Facts>,
 }
 
@@ -32,6 +34,7 @@ impl Machine {
             runtime: SimRuntime::new(name, world, &clock, files.clone()),
             clock,
             files,
+            broker: MemoryBroker::new(),
             facts: Arc::new(Facts(name.clone())),
         }
     }

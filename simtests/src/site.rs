@@ -146,6 +146,7 @@ fn edge_ports(machine: &Machine, network: &Network) -> EdgePorts {
     EdgePorts {
         hub: edgehub::Ports { dialer: Arc::new(network.clone()), store: store.clone() },
         store,
+        mqtt: Arc::new(machine.broker.clone()),
         edged: machine.edged_ports(),
     }
 }

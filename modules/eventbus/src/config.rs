@@ -22,8 +22,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The time for connecting, and for each answer of the broker.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How local clients are reached. Upstream's keys with upstream's meanings and defaults, and three of our
-/// own.
+/// How local clients are reached. Upstream's keys with upstream's meanings and defaults, but for those that
+/// only its internal broker heeds, and three of our own.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EventBusConfig {
@@ -32,9 +32,6 @@ pub struct EventBusConfig {
     pub mqtt_mode: u8,
     /// The address of the external broker. Default `tcp://127.0.0.1:1883`.
     pub mqtt_server_external: String,
-    /// The address of the internal broker; of no use with an external one alone. Default
-    /// `tcp://127.0.0.1:1884`.
-    pub mqtt_server_internal: String,
     /// The client id of the connection that subscribes. Default `hub-client-sub-<node>`.
     #[serde(rename = "mqttSubClientID")]
     pub mqtt_sub_client_id: String,
@@ -45,13 +42,6 @@ pub struct EventBusConfig {
     pub mqtt_username: String,
     /// The user's password at the broker. Default none.
     pub mqtt_password: Password,
-    /// The quality of service of the internal broker; messages to an external one have QoS 1. Default 0.
-    #[serde(rename = "mqttQOS")]
-    pub mqtt_qos: u8,
-    /// Whether the internal broker keeps messages; those to an external one are never kept. Default false.
-    pub mqtt_retain: bool,
-    /// How many messages the internal broker holds for each client. Default 100.
-    pub mqtt_session_queue_size: u32,
     /// How the external broker is spoken to with TLS.
     #[serde(rename = "eventBusTLS")]
     pub event_bus_tls: EventBusTls,
@@ -110,14 +100,10 @@ impl Default for EventBusConfig {
         Self {
             mqtt_mode: EXTERNAL,
             mqtt_server_external: "tcp://127.0.0.1:1883".to_owned(),
-            mqtt_server_internal: "tcp://127.0.0.1:1884".to_owned(),
             mqtt_sub_client_id: String::new(),
             mqtt_pub_client_id: String::new(),
             mqtt_username: String::new(),
             mqtt_password: Password::default(),
-            mqtt_qos: 0,
-            mqtt_retain: false,
-            mqtt_session_queue_size: 100,
             event_bus_tls: EventBusTls::default(),
             mqtt_session_resume: false,
             mqtt_topics: Vec::new(),
@@ -233,9 +219,6 @@ impl ModuleConfig for EventBusConfig {
         if self.mqtt_username.is_empty() && !self.mqtt_password.reveal().is_empty() {
             problems.push("mqttUsername", "must be given with a password, which is not sent without it");
         }
-        if self.mqtt_qos > 1 {
-            problems.push("mqttQOS", "must be 0 or 1");
-        }
         for (key, id) in
             [("mqttSubClientID", &self.mqtt_sub_client_id), ("mqttPubClientID", &self.mqtt_pub_client_id)]
         {
@@ -288,9 +271,8 @@ mod tests {
     #[test]
     fn upstream_s_section_is_read_by_its_own_keys() {
         let config = read(serde_json::json!({
-            "mqttMode": 2, "mqttServerExternal": "ssl://b:8883", "mqttServerInternal": "tcp://127.0.0.1:1885",
+            "mqttMode": 2, "mqttServerExternal": "ssl://b:8883",
             "mqttSubClientID": "s", "mqttPubClientID": "p", "mqttUsername": "u", "mqttPassword": "secret",
-            "mqttQOS": 1, "mqttRetain": true, "mqttSessionQueueSize": 101,
             "eventBusTLS": {
                 "enable": true, "tlsMqttCAFile": "/ca", "tlsMqttCertFile": "/crt", "tlsMqttPrivateKeyFile": "/key",
             },
@@ -298,14 +280,10 @@ mod tests {
         let expect = EventBusConfig {
             mqtt_mode: 2,
             mqtt_server_external: "ssl://b:8883".to_owned(),
-            mqtt_server_internal: "tcp://127.0.0.1:1885".to_owned(),
             mqtt_sub_client_id: "s".to_owned(),
             mqtt_pub_client_id: "p".to_owned(),
             mqtt_username: "u".to_owned(),
             mqtt_password: Password::new("secret"),
-            mqtt_qos: 1,
-            mqtt_retain: true,
-            mqtt_session_queue_size: 101,
             event_bus_tls: EventBusTls {
                 enable: true,
                 tls_mqtt_ca_file: "/ca".into(),
@@ -335,7 +313,7 @@ mod tests {
     #[test]
     fn every_problem_of_a_section_is_found_at_once() {
         let found = problems(serde_json::json!({
-            "mqttMode": 1, "mqttPassword": "x", "mqttQOS": 2, "mqttTopics": ["a/#", "a#"],
+            "mqttMode": 1, "mqttPassword": "x", "mqttTopics": ["a/#", "a#"],
             "mqttSubClientID": "same", "mqttPubClientID": "same", "mqttMessageBytesMax": 1,
             "eventBusTLS": {"enable": true, "tlsMqttCAFile": "", "tlsMqttCertFile": ""},
         }));
@@ -344,7 +322,6 @@ mod tests {
             "eventBusTLS.tlsMqttCAFile",
             "eventBusTLS.tlsMqttCertFile",
             "mqttUsername",
-            "mqttQOS",
             "mqttPubClientID",
             "mqttTopics[1]",
             "mqttMessageBytesMax",

@@ -156,7 +156,7 @@ impl Handler<PublishLocal> for EventBus {
             self.note(Dropped::NoTopic, &shown);
             return Ok(());
         }
-        // Upstream's values, whatever `mqttQOS` and `mqttRetain` say.
+        // Upstream's values for an external broker.
         let (qos, is_retained) = (Qos::AtLeastOnce, false);
         let publication = Publication { topic: topic.clone(), payload: publish.payload, qos, is_retained };
         match self.outgoing.push(publication) {

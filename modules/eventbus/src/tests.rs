@@ -130,8 +130,7 @@ async fn each_answer_is_published_where_upstream_publishes_it() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn answers_are_not_kept_for_those_that_come_later() {
     let broker = MemoryBroker::new();
-    let config = EventBusConfig { mqtt_retain: true, ..EventBusConfig::default() };
-    let probe = start(config, &broker).await;
+    let probe = start(EventBusConfig::default(), &broker).await;
     probe
         .send(PublishLocal { topic: LocalTopic::MembershipUpdated, payload: Bytes::from_static(b"1") })
         .await;

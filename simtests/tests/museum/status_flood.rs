@@ -44,7 +44,7 @@ fn holds() {
 #[test]
 fn fails_as_reported() {
     let cast = Cast::ours().edge(|ports| {
-        let EdgePorts { hub, edged, store } = ports;
+        let EdgePorts { hub, edged, store, .. } = ports;
         Catalog::new().with::<MetaManager>(store).with::<PilingHub>(hub).with::<Edged>(edged)
     });
     breaks(scenario, &cast, Invariant::DemandsAreMet, "things at once");
