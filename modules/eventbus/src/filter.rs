@@ -28,7 +28,6 @@ fn is_text(text: &str) -> bool {
 
 /// Tells whether a subscription gets what is published to a topic. A filter that begins with a wildcard
 /// gets nothing of topics that begin with `$`.
-#[cfg(any(test, feature = "test-util"))]
 pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;

@@ -19,7 +19,6 @@ mod topic;
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
-#[cfg(any(test, feature = "test-util"))]
 pub mod memory;
 
 use std::sync::Arc;
