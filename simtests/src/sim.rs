@@ -10,6 +10,7 @@ use bytes::Bytes;
 use cloudcore::CloudPorts;
 use edgecore::EdgePorts;
 use edged::ports::Sandbox;
+use eventbus::memory::MemoryBroker;
 use kube::Client;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
@@ -341,6 +342,12 @@ impl Sim {
     pub fn fail_write(&mut self, name: &str, after: u64, fault: DiskFault) {
         self.fault("disk-write-fails", format_args!("{name} {fault:?}"));
         self.on_disk(name, |disk| disk.fail_write(after, fault));
+    }
+
+    /// Returns the MQTT broker of an edge, which outlives the edge's process.
+    #[must_use]
+    pub fn broker(&self, edge: &str) -> Option<MemoryBroker> {
+        self.edges.get(edge).map(|site| site.machine.broker.clone())
     }
 
     /// Fills a disk: every write is refused.

@@ -4,6 +4,7 @@ mod api;
 mod checks;
 mod cold_boot;
 mod determinism;
+mod devices;
 mod disks;
 mod idle;
 mod inventory;
