@@ -9,9 +9,9 @@ account_token() {
     local request='{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":7200}}'
     k create --raw /api/v1/namespaces/kubeedge/serviceaccounts/cloudcore/token -f - <<<"$request" | jq -r .status.token
 }
-holder() { "$KUBECTL" -n kubeedge get lease cloudcore -o 'jsonpath={.spec.holderIdentity}'; }
-held() { [[ -n $(holder) ]]; }
-held_by_another() { [[ -n $(holder) && $(holder) != "$1" ]]; }
+lease_holder() { "$KUBECTL" -n kubeedge get lease cloudcore -o 'jsonpath={.spec.holderIdentity}'; }
+lease_is_held() { [[ -n $(lease_holder) ]]; }
+lease_is_held_by_another() { [[ -n $(lease_holder) && $(lease_holder) != "$1" ]]; }
 stands_by() { grep -q 'standing by' "$WORK/guest$1.log"; }
 
 stop_guests() {
@@ -52,7 +52,7 @@ modules:
     websocket: { address: $CLOUD_ADDRESS, port: $LINK_PORT }
 EOF
     cloudcore_as 1
-    until_true 20 held || return 1
+    until_true 20 lease_is_held || return 1
     cloudcore_as 2
     until_true 20 stands_by 2 || return 1
     until_true 20 join_token >/dev/null || return 1
@@ -64,20 +64,20 @@ EOF
     uid=$(k get pod first -o 'jsonpath={.metadata.uid}')
     until_true 60 recorded edge pod/first || return 1
 
-    first=$(holder)
+    first=$(lease_holder)
     begin=$(date +%s%N)
     end_process guest1.pid KILL
-    until_true 40 held_by_another "$first" || return 1
+    until_true 40 lease_is_held_by_another "$first" || return 1
     pod second existing | k apply -f - || return 1
     k wait --for=condition=Ready pod/second --timeout=90s || return 1
     say "from the end of one cloudcore to a pod by the other: $(milliseconds "$begin") ms"
     [[ $(k get pod first -o 'jsonpath={.metadata.uid} {.status.phase}') == "$uid Running" ]] || fail "the first pod is another" || return 1
 
-    first=$(holder)
+    first=$(lease_holder)
     cloudcore_as 1
     until_true 20 stands_by 1 || return 1
     end_process guest2.pid TERM
-    until_true 10 held_by_another "$first" || return 1
+    until_true 10 lease_is_held_by_another "$first" || return 1
     k delete pod first second --timeout=60s || return 1
     ! grep -hi forbidden "$WORK"/guest?.log || fail "the roles are too narrow" || return 1
     stop_guests
