@@ -171,10 +171,7 @@ impl DeviceController {
                 );
                 return Err(ApiStatus::new(403, "Forbidden", why));
             }
-            None => {
-                let why = format!("devices.devices.kubeedge.io \"{id}\" not found");
-                return Err(ApiStatus::new(404, "NotFound", why));
-            }
+            None => return Err(not_found(id)),
         }
         let unreadable = |error: serde_json::Error| {
             ApiStatus::new(400, "BadRequest", format!("the report is not readable: {error}"))
@@ -217,10 +214,13 @@ impl DeviceController {
     }
 
     fn forget(&mut self, device: &DeviceId) {
-        let gone =
-            ApiStatus::new(404, "NotFound", format!("devices.devices.kubeedge.io \"{device}\" not found"));
+        let gone = not_found(device);
         for responder in self.board.forget(device) {
             responder.reply(NodeReply::Refused(gone.clone()));
         }
     }
+}
+
+fn not_found(device: &DeviceId) -> ApiStatus {
+    ApiStatus::new(404, "NotFound", format!("devices.devices.kubeedge.io \"{device}\" not found"))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
@@ -56,9 +57,9 @@ async fn read(api: &Api<DynamicObject>, id: &DeviceId, device: &Device) -> Resul
     }
 }
 
-fn owner(id: &DeviceId, device: &Device) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+fn owner(id: &DeviceId, device: &Device) -> OwnerReference {
     let kind = watch::resource("Device", "devices");
-    k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+    OwnerReference {
         api_version: kind.api_version,
         kind: kind.kind,
         name: id.name.to_string(),

@@ -87,9 +87,12 @@ async fn a_report_is_repeated_until_the_cloud_has_it() {
     }
 }
 
-#[tokio::test(flavor = "local", start_paused = true)]
-async fn a_cloud_that_does_not_answer_is_asked_for_one_device_at_a_time_again() {
-    let waiting = Rc::new(RefCell::new(Vec::new()));
+/// Who waits for the cloud's answers.
+type Waiting = Rc<RefCell<Vec<Responder<Result<NodeReply, CloudError>>>>>;
+
+/// Starts the module with one device; the cloud answers when the test does.
+async fn under_a_slow_cloud() -> (Probe<DeviceTwin>, Waiting) {
+    let waiting = Waiting::default();
     let desk = Rc::clone(&waiting);
     let medium: SharedMedium = Arc::new(MemoryStore::new());
     let probe = Probe::<DeviceTwin>::new(DeviceTwinConfig::default(), medium)
@@ -98,6 +101,12 @@ async fn a_cloud_that_does_not_answer_is_asked_for_one_device_at_a_time_again() 
         .serve_later::<AskCloud>(group::HUB, move |_, responder| desk.borrow_mut().push(responder))
         .start()
         .await;
+    (probe, waiting)
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_cloud_that_does_not_answer_is_asked_for_one_device_at_a_time_again() {
+    let (probe, waiting) = under_a_slow_cloud().await;
     for n in 0..10 {
         assert_eq!(set(&probe, "t1", &n.to_string()).await, Ok(()));
         probe.advance(INTERVAL).await;
@@ -158,15 +167,7 @@ async fn other_refusals_are_tried_again() {
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn what_the_cloud_said_of_a_device_is_not_taken_for_its_successor() {
-    let waiting = Rc::new(RefCell::new(Vec::new()));
-    let desk = Rc::clone(&waiting);
-    let medium: SharedMedium = Arc::new(MemoryStore::new());
-    let probe = Probe::<DeviceTwin>::new(DeviceTwinConfig::default(), medium)
-        .serve::<ListObjects>(group::META, |_| Ok(vec![object("t1", "u1")]))
-        .serve::<ListHeld>(group::META, |_| Ok(Vec::new()))
-        .serve_later::<AskCloud>(group::HUB, move |_, responder| desk.borrow_mut().push(responder))
-        .start()
-        .await;
+    let (probe, waiting) = under_a_slow_cloud().await;
     assert_eq!(set(&probe, "t1", "first").await, Ok(()));
     probe.send(change(ChangeKind::Insert, "t1", "u2")).await;
     assert_eq!(set(&probe, "t1", "second").await, Ok(()));

@@ -218,10 +218,11 @@ impl Desired {
 
     /// Returns what follows from that a node holds something that it need not know.
     fn settle_rest(&mut self, node: &NodeName, held: Held) -> Option<Effect> {
-        if !self.devices.are_known() && DEVICES.contains(&held.key.resource) {
-            return None;
-        }
-        if !self.watched().contains(&held.key.resource) {
+        if DEVICES.contains(&held.key.resource) {
+            if !self.devices.are_known() {
+                return None;
+            }
+        } else if !WATCHED.contains(&held.key.resource) {
             return Some(Effect::Check { node: node.clone(), held });
         }
         if self.is_unknown(&held.key) && self.needs(node, &held.key) {
