@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
-use wire::link::ListenOn;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use wire::link::{LinkError, ListenOn};
 
 /// The pause after the system refused to hand out a connection, as when files run out.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -104,6 +104,24 @@ impl<'a> Places<'a> {
     {
         let give_way = self.turns.begin(Instant::now());
         self.connections.spawn(serve(give_way));
+    }
+}
+
+/// Connections that may wait for the hub after their handshake.
+pub(crate) const BACKLOG: usize = 64;
+/// The part of its time that a handshake has while others wait for a place.
+pub(crate) const CROWDED_PART: u32 = 4;
+
+/// Waits for a handshake until its time is over, or until it has to give way.
+pub(crate) async fn in_time<T>(
+    limit: Duration,
+    give_way: oneshot::Receiver<Duration>,
+    handshake: impl Future<Output = Result<T, LinkError>>,
+) -> Result<T, LinkError> {
+    tokio::select! {
+        biased;
+        outcome = timeout(limit, handshake) => outcome.unwrap_or(Err(LinkError::HandshakeTimeout(limit))),
+        Ok(limit) = give_way => Err(LinkError::HandshakeTimeout(limit)),
     }
 }
 

@@ -16,18 +16,14 @@ use rustls::{AlertDescription, CertificateError, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use wire::link::{Accepted, Incoming, LinkError, ListenOn, Listener, Transport};
 
-use crate::accept::{Places, place};
+use crate::accept::{BACKLOG, CROWDED_PART, Places, in_time, place};
 use crate::certificates::{self, RELOAD_PERIOD};
 use crate::peer::{self, ClaimError};
 use crate::tls::{Live, doubt_of};
 
-/// Connections that may wait for the hub after their handshake.
-const BACKLOG: usize = 64;
-/// The part of its time that a handshake has while others wait for a place.
-const CROWDED_PART: u32 = 4;
 /// The part of the places from which on an address has to be shown to be true first.
 const DOUBTED_PART: usize = 4;
 /// How often a port is tried that an ended listener still holds, and the pause between: its connections
@@ -203,15 +199,8 @@ async fn enter(
     config: Arc<quinn::ServerConfig>,
     give_way: oneshot::Receiver<Duration>,
 ) {
-    let (address, limit) = (incoming.remote_address(), door.on.handshake_timeout);
-    let outcome = tokio::select! {
-        biased;
-        outcome = timeout(limit, handshake(&door, incoming, config, address)) => {
-            outcome.unwrap_or(Err(LinkError::HandshakeTimeout(limit)))
-        }
-        Ok(limit) = give_way => Err(LinkError::HandshakeTimeout(limit)),
-    };
-    match outcome {
+    let address = incoming.remote_address();
+    match in_time(door.on.handshake_timeout, give_way, handshake(&door, incoming, config, address)).await {
         Ok(accepted) => {
             if door.sender.send(accepted).await.is_err() {
                 tracing::debug!(%address, "nobody takes connections any more");

@@ -14,7 +14,6 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
@@ -22,15 +21,10 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use wire::Codec;
 use wire::link::{Accepted, Identity, Incoming, LinkError, ListenOn, Listener, Transport};
 
-use crate::accept::{accept_giving_way, place};
+use crate::accept::{BACKLOG, CROWDED_PART, accept_giving_way, in_time, place};
 use crate::certificates::{self, RELOAD_PERIOD};
 use crate::peer::{self, ClaimError};
 use crate::tls::{Live, doubt};
-
-/// Connections that may wait for the hub after their handshake.
-const BACKLOG: usize = 64;
-/// The part of its time that a handshake has while others wait for a place.
-const CROWDED_PART: u32 = 4;
 
 /// Listens for edges over WebSocket and TLS.
 #[derive(Debug, Clone, Default)]
@@ -131,15 +125,7 @@ async fn accept(socket: TcpListener, door: Door) {
 }
 
 async fn enter(door: Door, stream: TcpStream, address: SocketAddr, give_way: oneshot::Receiver<Duration>) {
-    let limit = door.on.handshake_timeout;
-    let outcome = tokio::select! {
-        biased;
-        outcome = timeout(limit, handshake(&door, stream, address)) => {
-            outcome.unwrap_or(Err(LinkError::HandshakeTimeout(limit)))
-        }
-        Ok(limit) = give_way => Err(LinkError::HandshakeTimeout(limit)),
-    };
-    match outcome {
+    match in_time(door.on.handshake_timeout, give_way, handshake(&door, stream, address)).await {
         Ok(accepted) => {
             if door.sender.send(accepted).await.is_err() {
                 tracing::debug!(%address, "nobody takes connections any more");
