@@ -36,6 +36,8 @@ pub enum Invariant {
     StatusesAreTrue,
     /// After convergence volumes have the content of their objects.
     VolumesAreCurrent,
+    /// A value that a device reported is not replaced by an older one, in the API.
+    DeviceReportsStayInOrder,
     /// No module fails and none is stuck, unless the scenario allows it.
     NoUnexpectedWarning,
     /// Processes start.
@@ -57,6 +59,7 @@ impl Invariant {
             Self::UndisturbedNodesStayReady => "undisturbed-nodes-stay-ready",
             Self::StatusesAreTrue => "statuses-are-true",
             Self::VolumesAreCurrent => "volumes-are-current",
+            Self::DeviceReportsStayInOrder => "device-reports-stay-in-order",
             Self::NoUnexpectedWarning => "no-unexpected-warning",
             Self::ProcessesStart => "processes-start",
             Self::DemandsAreMet => "demands-are-met",

@@ -37,17 +37,18 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     first: u64,
 
-    /// How many edges there are: 5; in the scenario fleet 1000 that are cut off, in resync 40.
+    /// How many edges there are: 5; in the scenario fleet 1000 that are cut off, in resync 40, in devices 20.
     #[arg(long)]
     edges: Option<u32>,
 
-    /// How many objects each edge needs in the scenario resync: 2000.
+    /// How many objects each edge needs in the scenario resync: 2000; how many devices it has in devices: 500.
     #[arg(long)]
     objects: Option<u32>,
 
     /// Which faults there are: all, calm, crashes, links, disks, api, runtimes or clocks. Or fleet:
     /// edges lose their links at once and get them back at once, a tenth as many others do not. Or
-    /// resync: each edge is told thousands of objects at once over 512 kbit/s, and no lease is late.
+    /// resync: each edge is told thousands of objects at once over 512 kbit/s, and no lease is late. Or
+    /// devices: thousands of them report while links are cut and processes crash.
     #[arg(long, default_value = "all")]
     scenario: String,
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use simtests::{Failure, Outcome, Profile, Schedule, Sim, carry_out, cut_and_heal, resync, run, verify};
+use simtests::{
+    Failure, Outcome, Profile, Schedule, Sim, carry_out, cut_and_heal, resync, run, telemetry, verify,
+};
 
 /// The scenario in which a whole fleet comes back at once.
 const FLEET: &str = "fleet";
@@ -20,6 +22,13 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(1);
 /// Within which time all nodes must have got the objects.
 const RESYNC_PATIENCE: Duration = Duration::from_secs(600);
 
+/// The scenario in which devices report while things go wrong.
+const DEVICES: &str = "devices";
+/// How many edges, and devices on each, it has when nobody says.
+const DEVICES_SIZE: (u32, u32) = (20, 500);
+/// Within which time the API must show what they reported, after the last fault.
+const DEVICES_PATIENCE: Duration = Duration::from_secs(300);
+
 /// A scenario, which a seed makes a run.
 #[derive(Debug)]
 pub(crate) enum Scenario {
@@ -29,6 +38,8 @@ pub(crate) enum Scenario {
     Fleet { cut: u32 },
     /// Every edge needs so many objects at once.
     Resync { edges: u32, objects: u32 },
+    /// Every edge has so many devices.
+    Devices { edges: u32, devices: u32 },
 }
 
 impl Scenario {
@@ -43,6 +54,13 @@ impl Scenario {
                     objects: objects.unwrap_or(default_objects),
                 });
             }
+            DEVICES => {
+                let (default_edges, default_devices) = DEVICES_SIZE;
+                return Some(Self::Devices {
+                    edges: edges.unwrap_or(default_edges),
+                    devices: objects.unwrap_or(default_devices),
+                });
+            }
             _ => {}
         }
         let mut profile = Profile::named(name)?;
@@ -52,14 +70,16 @@ impl Scenario {
 
     /// Returns all names.
     pub(crate) fn names() -> Vec<&'static str> {
-        Profile::names().chain([FLEET, RESYNC]).collect()
+        Profile::names().chain([FLEET, RESYNC, DEVICES]).collect()
     }
 
     /// Returns the arguments that give it this size.
     pub(crate) fn size(&self) -> String {
         match self {
             Self::Faults(Profile { edges, .. }) | Self::Fleet { cut: edges } => format!("--edges {edges}"),
-            Self::Resync { edges, objects } => format!("--edges {edges} --objects {objects}"),
+            Self::Resync { edges, objects } | Self::Devices { edges, devices: objects } => {
+                format!("--edges {edges} --objects {objects}")
+            }
         }
     }
 
@@ -75,6 +95,9 @@ impl Scenario {
             Self::Fleet { cut } => cut_and_heal(sim, *cut, cut.div_ceil(10), FLEET_PATIENCE).map(drop),
             Self::Resync { edges, objects } => {
                 resync(sim, *edges, *objects, LEASE_PATIENCE, RESYNC_PATIENCE).map(drop)
+            }
+            Self::Devices { edges, devices } => {
+                telemetry(sim, seed, (*edges, *devices), DEVICES_PATIENCE).map(drop)
             }
         }
     }

@@ -3,7 +3,9 @@
 mod autoscaling;
 mod builtin;
 mod custom;
+mod devices;
 mod events;
+mod parts;
 mod resource;
 mod scale;
 
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use custom::{Column, CrdError, CustomVersion, ScalePaths};
-pub use events::{converts, from_storage, to_storage};
+pub use events::{converts, from_storage, settle, to_storage};
 pub use resource::{Resource, Subresource, Verb};
 pub(crate) use scale::selector_text;
 pub use scale::{apply_scale, scale_of};

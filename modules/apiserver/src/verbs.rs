@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod devices;
 pub(crate) mod negotiate;
 pub(crate) mod patch;
 pub(crate) mod pods;

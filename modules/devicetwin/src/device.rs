@@ -24,6 +24,9 @@ pub(crate) struct Head {
     pub(crate) attributes: BTreeMap<String, Attribute>,
     /// The number of the change that set the state.
     pub(crate) state_changed: u64,
+    /// The values that its object wanted when they were last looked at.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) desired: BTreeMap<String, String>,
 }
 
 /// Up to which change the cloud is known to have been told.

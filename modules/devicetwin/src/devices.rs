@@ -13,7 +13,7 @@ pub(crate) use calls::asker;
 pub(crate) use membership::Described;
 use protocol::DeviceId;
 use protocol::device::{LocalTopic, PublishLocal, TwinReported};
-use store::Batch;
+use store::{Batch, Write};
 
 use crate::answers::Moment;
 use crate::device::{Confirmed, Device, Report};
@@ -38,6 +38,28 @@ pub(crate) struct Outcome {
 impl Outcome {
     fn told(local: PublishLocal) -> Self {
         Self { local: vec![local], ..Self::default() }
+    }
+
+    /// Returns this, and then another of the same device.
+    fn and(self, then: Self) -> Self {
+        let batch = then.batch.writes().iter().cloned().fold(self.batch, |batch, write| match write {
+            Write::Put { tree, key, value } => batch.put(tree, key, value),
+            Write::Remove { tree, key } => batch.remove(tree, key),
+        });
+        Self {
+            batch,
+            local: self.local.into_iter().chain(then.local).collect(),
+            reported: self.reported.into_iter().chain(then.reported).collect(),
+            asker: self.asker.or(then.asker),
+            news: self.news.or(then.news),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.batch.writes().is_empty()
+            && self.local.is_empty()
+            && self.reported.is_empty()
+            && self.news.is_none()
     }
 
     /// Returns about how much memory it takes until it is done.

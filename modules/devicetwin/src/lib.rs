@@ -7,6 +7,7 @@
 mod answers;
 mod attributes;
 mod config;
+mod desired;
 mod device;
 mod devices;
 mod keeper;

@@ -259,6 +259,30 @@ async fn modules_want_values_as_clients_do() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn what_the_api_wants_is_told_local_clients_also_what_changed_while_the_node_was_down() {
+    let wanting = |value: &str| {
+        let mut wanting = object("t1", "u1").value().expect("JSON");
+        wanting["spec"] = json!({ "properties": [{ "name": "fan", "desired": { "value": value } }] });
+        Object::from_value(&wanting).expect("an object")
+    };
+    let delta = |probe: &Probe<DeviceTwin>| {
+        let deltas = told(probe).into_iter().filter(|(topic, _)| *topic == LocalTopic::TwinDelta(id("t1")));
+        deltas.map(|(_, delta)| delta["delta"]["fan"].clone()).collect::<Vec<_>>()
+    };
+    let (store, world) = (MemoryStore::new(), with(&["t1"]));
+    let probe = world.start(&store, offline).await;
+    assert_eq!(delta(&probe), [Value::Null; 0]);
+    let change = ObjectChange { kind: ChangeKind::Update, key: id("t1").key(), object: wanting("on") };
+    probe.send(ObjectChanged(change)).await;
+    assert_eq!(delta(&probe), ["on"]);
+    probe.stop().await;
+    world.devices.borrow_mut().insert(id("t1"), wanting("off"));
+    let probe = world.start(&store.crash(), offline).await;
+    assert_eq!(delta(&probe), ["off"]);
+    probe.stop().await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn without_a_broker_and_without_a_hub_values_are_kept() {
     let store = MemoryStore::new();
     let medium: SharedMedium = Arc::new(store.clone());

@@ -13,11 +13,13 @@ pub(crate) const NO_DEVICE: &str = "update rejected due to the device is not exi
 
 /// The type of a twin that was taken away.
 pub(crate) const DELETED: &str = "deleted";
+/// The types that a twin can have.
+pub(crate) const KINDS: [&str; 5] = [STRING, "int", "integer", "float", "boolean"];
 /// The type of a twin that does not say one.
 pub(crate) const STRING: &str = "string";
 
-const KEY_BYTES_MAX: usize = 128;
-const VALUE_BYTES_MAX: usize = 512;
+pub(crate) const KEY_BYTES_MAX: usize = 128;
+pub(crate) const VALUE_BYTES_MAX: usize = 512;
 
 /// Checks the names and values of all twins of a request.
 pub(crate) fn check(twins: &Twins) -> Result<(), &'static str> {
@@ -35,7 +37,7 @@ pub(crate) fn check(twins: &Twins) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn is_word(text: &str, bytes_max: usize) -> bool {
+pub(crate) fn is_word(text: &str, bytes_max: usize) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:/@#".contains(&byte);
     (1..=bytes_max).contains(&text.len()) && text.bytes().all(fits)
 }

@@ -13,3 +13,4 @@ mod offline;
 mod pods;
 mod records;
 mod soak;
+mod telemetry;

@@ -2,9 +2,9 @@
 //!
 //! What `autoscaling/v1` has no field for stands in annotations there, as it does on a real server.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-type Object = Map<String, Value>;
+use super::parts::{annotate, put, take, take_annotation};
 
 /// Annotation, part of the object, field.
 const KEPT: [(&str, &str, &str); 4] = [
@@ -83,37 +83,6 @@ fn divide(metrics: Option<Value>) -> (Vec<Value>, Vec<Value>) {
         metrics.into_iter().enumerate().partition(|(at, _)| Some(*at) == first);
     let bare = |numbered: Vec<(usize, Value)>| numbered.into_iter().map(|(_, metric)| metric).collect();
     (bare(own), bare(others))
-}
-
-/// Sets a field of a part that is there; what is no object stays for validation to refuse.
-fn put(object: &mut Value, part: &str, field: &str, value: Value) {
-    if let Some(part) = object.get_mut(part).and_then(Value::as_object_mut) {
-        part.insert(field.to_owned(), value);
-    }
-}
-
-fn take(object: &mut Value, part: &str, field: &str) -> Option<Value> {
-    object.get_mut(part).and_then(Value::as_object_mut)?.remove(field)
-}
-
-fn annotate(object: &mut Value, name: &str, value: &Value) {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(Object::new()));
-    if let Some(annotations) = annotations.as_object_mut() {
-        annotations.insert(name.to_owned(), value.to_string().into());
-    }
-}
-
-/// Takes an annotation that holds JSON; one that does not is somebody else's, and stays.
-fn take_annotation(object: &mut Value, name: &str) -> Option<Value> {
-    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut)?;
-    let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut)?;
-    let value = serde_json::from_str(annotations.get(name)?.as_str()?).ok()?;
-    annotations.remove(name);
-    if annotations.is_empty() {
-        metadata.remove("annotations");
-    }
-    Some(value)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use super::autoscaling;
 use super::resource::Resource;
+use super::{autoscaling, devices};
 
 /// The names of one field: core, events.k8s.io.
 const RENAMED: [(&str, &str); 7] = [
@@ -22,7 +22,7 @@ const RENAMED: [(&str, &str); 7] = [
 /// Returns whether the form that is kept differs from the served one in more than `apiVersion` and `kind`.
 #[must_use]
 pub fn converts(resource: &Resource) -> bool {
-    resource.is("events.k8s.io", "events") || is_older_autoscaler(resource)
+    resource.is("events.k8s.io", "events") || is_older_autoscaler(resource) || devices::are_older(resource)
 }
 
 fn is_older_autoscaler(resource: &Resource) -> bool {
@@ -39,6 +39,9 @@ pub fn to_storage(resource: &Resource, mut object: Value) -> Value {
         autoscaling::to_v2(&mut object);
         set_api_version(&mut object, "autoscaling/v2");
     } else if resource.is_custom() {
+        if devices::are_older(resource) {
+            devices::to_v1beta1(&mut object, &resource.plural);
+        }
         let version = super::resource::api_version(&resource.group, &resource.storage_version);
         set_api_version(&mut object, &version);
     }
@@ -52,9 +55,18 @@ pub fn from_storage(resource: &Resource, mut object: Value) -> Value {
         rename(&mut object, |(core, grouped)| (core, grouped));
     } else if is_older_autoscaler(resource) {
         autoscaling::to_v1(&mut object);
+    } else if devices::are_older(resource) {
+        devices::to_v1alpha2(&mut object, &resource.plural);
     }
     set_api_version(&mut object, &resource.api_version());
     object
+}
+
+/// Leaves out of an object what the form that is kept has no place for: a write of that is no change.
+pub fn settle(resource: &Resource, object: &mut Value) {
+    if devices::are_older(resource) {
+        *object = from_storage(resource, to_storage(resource, object.take()));
+    }
 }
 
 fn set_api_version(object: &mut Value, version: &str) {

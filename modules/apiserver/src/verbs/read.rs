@@ -12,7 +12,7 @@ use crate::server::query::{Freshness, version};
 use crate::server::reply::Reply;
 use crate::storage::Range;
 use crate::storage::object::Key;
-use crate::verbs::{negotiate, render};
+use crate::verbs::{devices, negotiate, render};
 
 pub(crate) fn get(call: &Call, wanted: &Wanted) -> Result<Reply, ApiError> {
     let form = negotiate::form(call)?;
@@ -20,7 +20,9 @@ pub(crate) fn get(call: &Call, wanted: &Wanted) -> Result<Reply, ApiError> {
     if let Some(asked) = version(&call.query)? {
         not_ahead(asked, storage.version())?;
     }
-    let object = storage.get(&wanted.resource.storage, &wanted.key()).ok_or_else(|| wanted.not_found())?;
+    let key = wanted.key();
+    let object = storage.get(&wanted.resource.storage, &key).ok_or_else(|| wanted.not_found())?;
+    let object = devices::shown(storage, &wanted.resource, &key, object);
     Ok(render::one(call, 200, &wanted.resource, &object, &form))
 }
 
@@ -62,8 +64,10 @@ pub(crate) fn list(call: &Call, wanted: &Wanted) -> Result<Reply, ApiError> {
             metadata["remainingItemCount"] = Value::from(snapshot.remaining);
         }
     }
-    let objects = snapshot.objects.iter().map(|(_, object)| &**object);
-    Ok(render::many(call, &wanted.resource, metadata, objects, &form))
+    let objects = snapshot.objects.into_iter();
+    let objects: Vec<_> =
+        objects.map(|(key, object)| devices::shown(storage, &wanted.resource, &key, object)).collect();
+    Ok(render::many(call, &wanted.resource, metadata, objects.iter().map(|object| &**object), &form))
 }
 
 /// Reads the selectors of a request for a resource.

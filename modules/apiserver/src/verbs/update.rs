@@ -149,6 +149,7 @@ pub(crate) fn finish(
     let resource = &wanted.resource;
     // Defaults first: what a writer leaves out is no change, and no new generation.
     schema::default(&call.registry, resource, new);
+    registry::settle(resource, new);
     schema::prepare(resource, Some(before), new, subresource);
     admission::update(call, resource, transaction, before, new, subresource)?;
     if old.deleting {

@@ -108,7 +108,7 @@ impl Devices {
     }
 
     /// Adds what follows from a change of twins.
-    fn tell_changes(
+    pub(super) fn tell_changes(
         &self,
         id: &DeviceId,
         event_id: &str,
@@ -121,7 +121,7 @@ impl Devices {
         outcome.local.extend(device.and_then(|device| answers::delta(id, &device.twins, moment)));
     }
 
-    fn check_room(&self, id: &DeviceId, effect: &Effect) -> Result<(), String> {
+    pub(super) fn check_room(&self, id: &DeviceId, effect: &Effect) -> Result<(), String> {
         let Some(device) = self.devices.get(id) else { return Ok(()) };
         if !device.has_room(effect) {
             return Err(format!("a device has at most {TWINS_MAX} twins"));

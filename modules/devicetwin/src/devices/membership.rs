@@ -7,49 +7,91 @@ use store::Batch;
 
 use super::{Devices, Outcome};
 use crate::answers::{Moment, publish};
+use crate::desired::Desired;
 use crate::device::{Device, Head};
 use crate::layout::{self, CONFIRMED, DEVICES, TWINS};
 use crate::limits::DEVICES_MAX;
+use crate::twin::Effect;
 
 /// The label of a device's object that describes it.
 const DESCRIPTION: &str = "description";
 
 /// What an object says of its device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Described {
     /// Empty if it is not known.
     pub(crate) uid: String,
     pub(crate) description: String,
+    /// The values that are wanted of its properties.
+    pub(crate) desired: Desired,
 }
 
 impl Described {
     pub(crate) fn of(object: &protocol::Object) -> Self {
         let uid = object.uid().map(|uid| uid.to_string()).unwrap_or_default();
-        Self { uid, description: object.meta().labels.get(DESCRIPTION).cloned().unwrap_or_default() }
+        let description = object.meta().labels.get(DESCRIPTION).cloned().unwrap_or_default();
+        Self { uid, description, desired: Desired::of(object) }
     }
 }
 
 impl Devices {
     /// A device is there. One with another uid is another device, and its predecessor is gone.
     pub(crate) fn appear(&mut self, id: &DeviceId, described: Described, moment: &Moment) -> Option<Outcome> {
-        let Described { uid, description } = described;
-        let Some(device) = self.devices.get_mut(id) else { return self.add(id, uid, description, moment) };
-        if is_other(&device.head.uid, &uid) {
-            let gone = self.vanish(id, "", moment).unwrap_or_default();
-            let Some(new) = self.add(id, uid, description, moment) else { return Some(gone) };
-            let writes = gone.batch.writes().iter().chain(new.batch.writes());
-            let batch = writes.cloned().fold(Batch::new(), append);
-            let local = gone.local.into_iter().chain(new.local).collect();
-            return Some(Outcome { batch, local, ..Outcome::default() });
-        }
+        let Described { uid, description, desired } = described;
+        let held = self.devices.get(id).map(|device| device.head.uid.clone());
+        let outcome = match held {
+            Some(held) if is_other(&held, &uid) => {
+                let gone = self.vanish(id, "", moment).unwrap_or_default();
+                match self.add(id, uid, description, moment) {
+                    Some(new) => gone.and(new),
+                    None => return Some(gone),
+                }
+            }
+            Some(_) => self.describe(id, uid, description),
+            None => self.add(id, uid, description, moment)?,
+        };
+        let outcome = outcome.and(self.want(id, &desired, moment));
+        (!outcome.is_empty()).then_some(outcome)
+    }
+
+    /// Takes what its object says of a device that is known.
+    fn describe(&mut self, id: &DeviceId, uid: String, description: String) -> Outcome {
+        let Some(device) = self.devices.get_mut(id) else { return Outcome::default() };
         let news = device.is_news().then(|| id.clone());
         let uid = if uid.is_empty() { device.head.uid.clone() } else { uid };
         if device.head.uid == uid && device.head.description == description {
-            return news.map(|id| Outcome { news: Some(id), ..Outcome::default() });
+            return Outcome { news, ..Outcome::default() };
         }
         (device.head.uid, device.head.description) = (uid, description);
         let batch = Batch::new().put(DEVICES, layout::device_key(id), layout::head(&device.head));
-        Some(Outcome { batch, news, ..Outcome::default() })
+        Outcome { batch, news, ..Outcome::default() }
+    }
+
+    /// Wants of a device what its object wants, where that differs from what it wanted last: what a local
+    /// client has wanted since then stays.
+    fn want(&mut self, id: &DeviceId, desired: &Desired, moment: &Moment) -> Outcome {
+        let Some(device) = self.devices.get_mut(id) else { return Outcome::default() };
+        let wanted = desired.values();
+        if device.head.desired == wanted {
+            return Outcome::default();
+        }
+        let before = std::mem::replace(&mut device.head.desired, wanted);
+        let head = layout::head(&device.head);
+        let (mut effect, refused) = desired.effect(&before, &device.twins, moment.at_ms);
+        for (property, cause) in refused {
+            tracing::warn!(device = %id, property, cause, "cannot want what a device's object wants");
+        }
+        if let Err(cause) = self.check_room(id, &effect) {
+            tracing::error!(device = %id, cause, "cannot want what a device's object wants");
+            effect = Effect::default();
+        }
+        let batch = self.apply(id, &effect).put(DEVICES, layout::device_key(id), head);
+        let news = (!effect.upward.is_empty()).then(|| id.clone());
+        let mut outcome = Outcome { batch, news, ..Outcome::default() };
+        if !effect.document.is_empty() {
+            self.tell_changes(id, &moment.fresh, effect, moment, &mut outcome);
+        }
+        outcome
     }
 
     fn add(&mut self, id: &DeviceId, uid: String, description: String, moment: &Moment) -> Option<Outcome> {
@@ -81,13 +123,6 @@ impl Devices {
         let batch = twins.fold(batch, |batch, key| batch.remove(TWINS, key));
         tracing::info!(device = %id, "a device was removed");
         Some(Outcome { batch, ..Outcome::told(update((None, Some(vec![named(id, &device)])), moment)) })
-    }
-}
-
-fn append(batch: Batch, write: store::Write) -> Batch {
-    match write {
-        store::Write::Put { tree, key, value } => batch.put(tree, key, value),
-        store::Write::Remove { tree, key } => batch.remove(tree, key),
     }
 }
 

@@ -25,7 +25,7 @@ fn moment() -> Moment {
 }
 
 fn uid(uid: &str) -> Described {
-    Described { uid: uid.to_owned(), description: String::new() }
+    Described { uid: uid.to_owned(), ..Described::default() }
 }
 
 fn with(name: &str) -> Devices {
@@ -387,7 +387,7 @@ fn another_uid_is_another_device() {
     update(&mut devices, r#"{"twin":{"x":{"actual":{"value":"1"}}}}"#);
     assert!(devices.vanish(&id("t1"), "u0", &moment()).is_none(), "the end of its predecessor");
     assert!(devices.appear(&id("t1"), uid("u1"), &moment()).expect("it has news").local.is_empty());
-    let described = Described { uid: "u2".to_owned(), description: "a \"lamp\"".to_owned() };
+    let described = Described { description: "a \"lamp\"".to_owned(), ..uid("u2") };
     let outcome = devices.appear(&id("t1"), described, &moment()).expect("it is another");
     let halves: Vec<_> = told(&outcome)
         .into_iter()
@@ -401,12 +401,58 @@ fn another_uid_is_another_device() {
     assert_eq!(devices.twins, 0);
 }
 
+fn wanting(value: &str) -> Described {
+    let desired = json!({ "value": value, "metadata": { "type": "string" } });
+    let spec = json!({ "properties": [{ "name": "fan", "desired": desired }] });
+    let metadata = json!({ "name": "t1", "namespace": "default", "uid": "u1" });
+    let object = Object::from_value(&json!({ "metadata": metadata, "spec": spec })).expect("an object");
+    Described::of(&object)
+}
+
+#[test]
+fn clients_and_cloud_hear_what_an_object_wants() {
+    let mut devices = Devices::default();
+    let outcome = devices.appear(&id("t1"), wanting("on"), &moment()).expect("it is new");
+    let topics: Vec<String> = told(&outcome).into_iter().map(|(topic, _)| topic).collect();
+    let prefix = "$hw/events/device/default/t1/twin/update/";
+    let expect = [
+        format!("$hw/events/node/{NODE}/membership/updated"),
+        format!("{prefix}document"),
+        format!("{prefix}delta"),
+    ];
+    assert_eq!(topics, expect);
+    assert_eq!(told(&outcome)[2].1["delta"], json!({ "fan": "on" }));
+    assert_eq!(outcome.news, Some(id("t1")));
+    let report = devices.report(&id("t1"), &moment()).expect("there is news");
+    let NodeRequest::ReportTwins { report, .. } = report.request else { panic!("it is of twins") };
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    assert_eq!(report["twin"]["fan"]["expected_version"], json!({ "cloud": 1, "edge": 0 }));
+}
+
+#[test]
+fn what_a_client_wants_stays_until_the_object_wants_something_else() {
+    let mut devices = Devices::default();
+    let first = devices.appear(&id("t1"), wanting("on"), &moment()).expect("it is new");
+    let second = update(&mut devices, r#"{"twin":{"fan":{"expected":{"value":"auto"}}}}"#);
+    let again = devices.appear(&id("t1"), wanting("on"), &moment()).expect("the cloud is to hear of it");
+    assert!(again.local.is_empty() && again.batch.writes().is_empty());
+    let store = MemoryStore::new();
+    for batch in [first.batch, second.batch] {
+        block_on(store.commit(batch)).expect("it is written");
+    }
+    let mut devices = block_on(load(&store.crash())).expect("it is readable");
+    let again = devices.appear(&id("t1"), wanting("on"), &moment()).expect("the cloud is to hear of it");
+    assert!(again.local.is_empty() && again.batch.writes().is_empty(), "nor after a crash");
+    let other = devices.appear(&id("t1"), wanting("off"), &moment()).expect("it is news");
+    assert_eq!(told(&other)[1].1["delta"], json!({ "fan": "off" }));
+}
+
 #[test]
 fn the_description_is_a_label_of_the_object() {
     let object = Object::parse(
         r#"{"metadata":{"name":"t1","namespace":"default","uid":"u1","labels":{"description":"d"}}}"#,
     );
-    let expect = Described { uid: "u1".to_owned(), description: "d".to_owned() };
+    let expect = Described { description: "d".to_owned(), ..uid("u1") };
     assert_eq!(Described::of(&object.expect("an object")), expect);
     let mut devices = with("t1");
     let outcome = devices.appear(&id("t1"), expect, &moment()).expect("it is described");
