@@ -38,6 +38,9 @@ const SHARE: u32 = 10;
 /// How often the first device of each node reports in a second.
 const FAST: u32 = 10;
 
+/// A broker keeps what it took for a node that is away only if it is asked to.
+const EDGE: &str = "modules: { eventBus: { mqttSessionResume: true } }";
+
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Telemetry {
@@ -69,7 +72,7 @@ pub fn telemetry(
     sim.cloud(&format!("modules: {{ cloudHub: {{ nodeLimit: {nodes} }} }}"))?;
     let names: Vec<String> = (0..nodes).map(edge_name).collect();
     for name in &names {
-        sim.edge(name, "")?;
+        sim.edge(name, EDGE)?;
     }
     let kube = sim.kube();
     let all_ready = async || cluster::ready_nodes(&kube).await == Some(names.len());
@@ -94,7 +97,7 @@ pub fn telemetry(
         fleet.break_something(sim, second)?;
         fleet.want(sim).map_err(setup)?;
         fleet.report(sim)?;
-        if second % LOOK_PERIOD == 0 {
+        if second % LOOK_PERIOD == 0 && !fleet.is_api_down() {
             fleet.look(sim)?;
         }
     }
@@ -255,8 +258,12 @@ impl Fleet {
     }
 
     fn mend(&mut self, sim: &mut Sim, second: u64) -> Result<(), Failure> {
-        let over: Vec<(Wrong, usize)> =
-            self.down.iter().filter(|(_, end)| **end <= second || second == u64::MAX).map(|(it, _)| *it).collect();
+        let over: Vec<(Wrong, usize)> = self
+            .down
+            .iter()
+            .filter(|(_, end)| **end <= second || second == u64::MAX)
+            .map(|(it, _)| *it)
+            .collect();
         for wrong in over {
             self.down.remove(&wrong);
             match wrong {
@@ -268,8 +275,16 @@ impl Fleet {
         Ok(())
     }
 
+    /// The API server is in the cloud's process.
+    fn is_api_down(&self) -> bool {
+        self.down.contains_key(&(Wrong::CloudCrashed, 0))
+    }
+
     /// Wants another value of some device.
     fn want(&mut self, sim: &mut Sim) -> Result<(), kube::Error> {
+        if self.is_api_down() {
+            return Ok(());
+        }
         let node = self.rng.random_range(0..self.names.len());
         let name = device_name(node, self.rng.random_range(0..self.devices));
         let value = self.wanted.get(&name).copied().unwrap_or_default() + 1;
@@ -303,7 +318,8 @@ impl Fleet {
         let twin = json!({ "actual": { "value": value.to_string() }, "metadata": { "type": "int" } });
         let update = json!({ "event_id": "", "timestamp": 0, "twin": { "level": twin } });
         let topic = format!("$hw/events/device/default/{name}/twin/update");
-        sim.block_on(self.apps[node].client.publish(message(&topic, update.to_string()))).expect("the broker");
+        sim.block_on(self.apps[node].client.publish(message(&topic, update.to_string())))
+            .expect("the broker");
         self.told.insert(name, value);
         self.reports += 1;
     }
@@ -321,7 +337,8 @@ impl Fleet {
             let now = Shown { reported: value("reported"), wanted: value("observedDesired") };
             let before = self.shown.insert(name.clone(), now).unwrap_or_default();
             let told = self.told.get(&name).copied().unwrap_or_default();
-            let is_right = now.reported >= before.reported && now.wanted >= before.wanted && now.reported <= told;
+            let is_right =
+                now.reported >= before.reported && now.wanted >= before.wanted && now.reported <= told;
             let outcome = if is_right {
                 Ok(())
             } else {
@@ -357,7 +374,9 @@ fn check_writes(sim: &mut Sim, begun: Duration) -> usize {
     let seconds = usize::try_from((sim.elapsed() - begun).as_secs()).unwrap_or(usize::MAX);
     let most = writes.iter().max_by_key(|(_, count)| **count);
     let outcome = match most {
-        Some((name, count)) if *count > seconds + 2 => Err(format!("{count} writes of {name} in {seconds} s")),
+        Some((name, count)) if *count > seconds + 2 => {
+            Err(format!("{count} writes of {name} in {seconds} s"))
+        }
         Some(_) => Ok(()),
         None => Err("no status was written".to_owned()),
     };

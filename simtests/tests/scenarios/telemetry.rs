@@ -6,11 +6,10 @@ use simtests::{Sim, telemetry};
 
 #[test]
 fn what_devices_reported_is_shown_in_the_end_whatever_went_wrong() {
-    for seed in [1, 2] {
-        simtests::check(seed, |sim: &mut Sim| {
-            let found = telemetry(sim, seed, (3, 20), Duration::from_secs(300))?;
-            assert!(found.reports > 3000, "{found:?}");
-            Ok(())
-        });
-    }
+    let seed = 1;
+    simtests::check(seed, |sim: &mut Sim| {
+        let found = telemetry(sim, seed, (3, 20), Duration::from_secs(300))?;
+        assert!(found.reports > 3000, "{found:?}");
+        Ok(())
+    });
 }
