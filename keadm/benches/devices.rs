@@ -1,0 +1,356 @@
+//! Thousands of devices on one node, and their twin updates offered at a fixed rate.
+//!
+//! Runs `keadm up` as a process of its own: cloud, API server, broker and one node, with the node's store
+//! on disk. Devices are played by clients of its broker. Printed are the rate that was kept up, the time
+//! from publishing an update to reading its result, which is sent when the value is on disk, the processor
+//! time and memory of the whole `keadm` process, and how often the API server was written to.
+//!
+//! `cargo bench -p keadm --bench devices -- --help`
+
+#![expect(clippy::unwrap_used, reason = "a failure here is the benchmark's end")]
+#![expect(clippy::print_stdout, reason = "the figures are its output")]
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client, Config};
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+/// How many connections the devices share.
+const PUBLISHERS: usize = 4;
+/// How often updates are published.
+const TICK: Duration = Duration::from_millis(10);
+/// How long the end may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+const BROKER_PORT: u16 = 1884;
+
+/// Measures what devices cost a node.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How many devices there are.
+    #[arg(long, default_value_t = 5000)]
+    devices: usize,
+
+    /// How many updates are offered in a second.
+    #[arg(long, default_value_t = 10_000)]
+    rate: usize,
+
+    /// For how many seconds.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+
+    /// The port of the API server.
+    #[arg(long, default_value_t = 17443)]
+    api_port: u16,
+
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The process that is measured; ended with the benchmark.
+struct Cluster(Child);
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// What a process has used, as the kernel counts it.
+#[derive(Clone, Copy)]
+struct Usage {
+    processor: Duration,
+    memory_max: u64,
+}
+
+impl Usage {
+    fn of(pid: u32) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        // The kernel tells processor time in hundredths of a second.
+        Self { processor: Duration::from_millis(ticks * 10), memory_max: kib << 10 }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let args = Args::parse();
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = start(directory.path(), args.api_port);
+    let kube = ready(directory.path()).await;
+    let node = node_name(&kube).await;
+    make_devices(&kube, &node, args.devices).await;
+    wait_for_devices(&node, args.devices).await;
+    println!("{} devices are on the node {node}", args.devices);
+    let writes = count_writes(&kube).await;
+    let before = Usage::of(cluster.0.id());
+    let writes_before = writes.load(Ordering::Relaxed);
+    let run = offer(&args).await;
+    let after = Usage::of(cluster.0.id());
+    let writes_during = writes.load(Ordering::Relaxed) - writes_before;
+    let shown = all_shown(&kube, &run.last).await;
+    print(&args, &run, (before, after), writes_during, shown);
+}
+
+fn start(directory: &Path, port: u16) -> Cluster {
+    let log = fs::File::create(directory.join("log")).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_keadm"))
+        .args(["up", "--runtime", "hollow", "--api-port", &port.to_string(), "--data-dir"])
+        .arg(directory.join("data"))
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn();
+    Cluster(child.unwrap())
+}
+
+async fn ready(directory: &Path) -> Client {
+    let path = directory.join("data/kubeconfig");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < end, "the cluster is not ready: {}", log(directory));
+        sleep(Duration::from_millis(200)).await;
+        let Ok(kubeconfig) = Kubeconfig::read_from(&path) else { continue };
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let kube = Client::try_from(config).unwrap();
+        let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(kube.clone());
+        let Ok(listed) = nodes.list(&ListParams::default()).await else { continue };
+        let conditions = listed.items.into_iter().filter_map(|node| node.status?.conditions).flatten();
+        if conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True") {
+            return kube;
+        }
+    }
+}
+
+fn log(directory: &Path) -> String {
+    fs::read_to_string(directory.join("log")).unwrap_or_default()
+}
+
+async fn node_name(kube: &Client) -> String {
+    let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(kube.clone());
+    nodes.list(&ListParams::default()).await.unwrap().items[0].metadata.name.clone().unwrap()
+}
+
+fn api(kube: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
+    let (group, version) = ("devices.kubeedge.io", "v1beta1");
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: format!("{group}/{version}"),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    };
+    Api::default_namespaced_with(kube.clone(), &resource)
+}
+
+fn device_name(number: usize) -> String {
+    format!("device-{number}")
+}
+
+async fn make_devices(kube: &Client, node: &str, count: usize) {
+    let create = async |kind: &str, plural: &str, name: String, spec: Value| {
+        let object = json!({ "apiVersion": "devices.kubeedge.io/v1beta1", "kind": kind,
+            "metadata": { "name": name }, "spec": spec });
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        api(kube, kind, plural).create(&PostParams::default(), &object).await.unwrap();
+    };
+    let property = json!({ "name": "level", "type": "INT", "accessMode": "ReadOnly" });
+    create("DeviceModel", "devicemodels", "sensor".to_owned(), json!({ "properties": [property] })).await;
+    let devices = futures::stream::iter(0..count).map(|number| {
+        let spec = json!({ "nodeName": node, "deviceModelRef": { "name": "sensor" },
+            "properties": [{ "name": "level" }] });
+        create("Device", "devices", device_name(number), spec)
+    });
+    devices.buffer_unordered(16).collect::<Vec<()>>().await;
+}
+
+fn client(id: &str) -> (AsyncClient, rumqttc::EventLoop) {
+    let mut options = MqttOptions::new(id, "127.0.0.1", BROKER_PORT);
+    options.set_max_packet_size(16 << 20, 16 << 20);
+    AsyncClient::new(options, 4096)
+}
+
+/// Waits until the node knows its devices: a report of one that it does not know is refused.
+async fn wait_for_devices(node: &str, count: usize) {
+    let (client, mut events) = client("benchmark-members");
+    let topic = format!("$hw/events/node/{node}/membership/get");
+    client.subscribe(format!("{topic}/result"), QoS::AtLeastOnce).await.unwrap();
+    let ask = async {
+        loop {
+            client.publish(&topic, QoS::AtLeastOnce, false, r#"{"event_id":"m"}"#).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let listen = async {
+        loop {
+            let Event::Incoming(Packet::Publish(publish)) = events.poll().await.unwrap() else { continue };
+            let answer: Value = serde_json::from_slice(&publish.payload).unwrap();
+            if answer["devices"].as_array().map_or(0, Vec::len) == count {
+                return;
+            }
+        }
+    };
+    let known = async {
+        tokio::select! {
+            () = listen => {}
+            () = ask => {}
+        }
+    };
+    timeout(PATIENCE, known).await.expect("the node knows its devices");
+}
+
+/// Counts each write of a status from here on.
+async fn count_writes(kube: &Client) -> Arc<AtomicU64> {
+    let api = api(kube, "DeviceStatus", "devicestatuses");
+    let listed = api.list(&ListParams::default()).await.unwrap();
+    let mut version = listed.metadata.resource_version.unwrap();
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&count);
+    tokio::spawn(async move {
+        loop {
+            let stream = api.watch(&WatchParams::default(), &version).await.unwrap();
+            let mut stream = std::pin::pin!(stream);
+            while let Ok(Some(event)) = stream.try_next().await {
+                let (WatchEvent::Added(it) | WatchEvent::Modified(it)) = event else { continue };
+                version = it.metadata.resource_version.unwrap();
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    count
+}
+
+/// What was measured.
+struct Run {
+    offered: usize,
+    answered: usize,
+    took: Duration,
+    latencies: Vec<Duration>,
+    /// The last value of each device.
+    last: HashMap<String, String>,
+}
+
+async fn offer(args: &Args) -> Run {
+    let total = args.rate * usize::try_from(args.seconds).unwrap();
+    let began = Instant::now();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let sent: Arc<Vec<AtomicU64>> = Arc::new((0..total).map(|_| AtomicU64::new(0)).collect());
+    let listener = tokio::spawn(listen(Arc::clone(&sent), Arc::clone(&answered), began, total));
+    let publishers: Vec<AsyncClient> = (0..PUBLISHERS)
+        .map(|number| {
+            let (client, mut events) = client(&format!("benchmark-devices-{number}"));
+            tokio::spawn(async move { while events.poll().await.is_ok() {} });
+            client
+        })
+        .collect();
+    sleep(Duration::from_secs(1)).await;
+    let mut last = HashMap::new();
+    let start = Instant::now();
+    let mut offered = 0;
+    while offered < total {
+        let due = (start.elapsed().as_secs_f64() * f64::from(u32::try_from(args.rate).unwrap())) as usize;
+        while offered < due.min(total) {
+            let (device, value) = (device_name(offered % args.devices), (offered / args.devices).to_string());
+            let payload = format!(
+                r#"{{"event_id":"{offered}","timestamp":0,"twin":{{"level":{{"actual":{{"value":"{value}"}},"metadata":{{"type":"int"}}}}}}}}"#
+            );
+            sent[offered].store(u64::try_from(began.elapsed().as_micros()).unwrap(), Ordering::Relaxed);
+            let topic = format!("$hw/events/device/default/{device}/twin/update");
+            // A device always uses the same connection, so that its values stay in order.
+            let publisher = &publishers[offered % args.devices % PUBLISHERS];
+            publisher.publish(topic, QoS::AtLeastOnce, false, payload).await.unwrap();
+            last.insert(device, value);
+            offered += 1;
+        }
+        sleep(TICK).await;
+    }
+    let latencies = timeout(PATIENCE, listener).await.expect("every update is answered").unwrap();
+    let answered = answered.load(Ordering::Relaxed);
+    Run { offered, answered, took: start.elapsed(), latencies, last }
+}
+
+/// Reads the results of all updates.
+async fn listen(
+    sent: Arc<Vec<AtomicU64>>,
+    answered: Arc<AtomicUsize>,
+    began: Instant,
+    total: usize,
+) -> Vec<Duration> {
+    let (client, mut events) = client("benchmark-results");
+    client.subscribe("$hw/events/device/+/+/twin/update/result", QoS::AtLeastOnce).await.unwrap();
+    let mut latencies = Vec::with_capacity(total);
+    while latencies.len() < total {
+        let event = match timeout(Duration::from_secs(10), events.poll()).await {
+            Ok(event) => event.unwrap(),
+            // What is not answered by now was dropped.
+            Err(_) => break,
+        };
+        let Event::Incoming(Packet::Publish(publish)) = event else { continue };
+        let answer: Value = serde_json::from_slice(&publish.payload).unwrap();
+        let Some(number) = answer["event_id"].as_str().and_then(|it| it.parse::<usize>().ok()) else { continue };
+        assert!(answer["code"].is_null(), "an update was refused: {answer}");
+        let now = u64::try_from(began.elapsed().as_micros()).unwrap();
+        latencies.push(Duration::from_micros(now - sent[number].load(Ordering::Relaxed)));
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+    latencies
+}
+
+/// Returns how long it took until the API showed of each device what it reported last.
+async fn all_shown(kube: &Client, last: &HashMap<String, String>) -> Option<Duration> {
+    let began = Instant::now();
+    let api = api(kube, "DeviceStatus", "devicestatuses");
+    while began.elapsed() < PATIENCE {
+        let listed = api.list(&ListParams::default()).await.unwrap();
+        let shown = listed.items.iter().filter(|status| {
+            let name = status.metadata.name.as_deref().unwrap_or_default();
+            let value = status.data["status"]["twins"][0]["reported"]["value"].as_str();
+            value.is_some() && value == last.get(name).map(String::as_str)
+        });
+        if shown.count() == last.len() {
+            return Some(began.elapsed());
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    None
+}
+
+fn print(args: &Args, run: &Run, (before, after): (Usage, Usage), writes: u64, shown: Option<Duration>) {
+    let mut latencies = run.latencies.clone();
+    latencies.sort_unstable();
+    let at = |share: f64| {
+        let place = (latencies.len() as f64 * share) as usize;
+        latencies.get(place.min(latencies.len().saturating_sub(1))).copied().unwrap_or_default()
+    };
+    let answered = run.answered as f64;
+    let processor = (after.processor - before.processor).as_secs_f64();
+    println!("updates offered       {} in {} s, {} a second", run.offered, args.seconds, args.rate);
+    println!("updates answered      {}, {:.0} a second", run.answered, answered / run.took.as_secs_f64());
+    println!("local latency         median {:?}, p99 {:?}, longest {:?}", at(0.5), at(0.99), at(1.0));
+    println!("processor             {:.1} us an update, node, broker, cloud and API server", processor * 1e6 / answered);
+    println!("memory                {} MiB at most, all of them", after.memory_max >> 20);
+    let per_second = writes as f64 / run.took.as_secs_f64();
+    println!("writes of the API     {writes}, {per_second:.0} a second, {:.4} an update", writes as f64 / answered);
+    match shown {
+        Some(after) => println!("all last values shown {after:.1?} after the end"),
+        None => println!("all last values shown never: the benchmark failed"),
+    }
+    assert!(shown.is_some() && run.answered == run.offered, "updates were lost");
+}
