@@ -59,9 +59,11 @@ pub(crate) struct Acknowledged {
     /// What was sent in this session, each with its number in the order of sending.
     sent: BTreeMap<MessageId, (u64, Sent)>,
     count: u64,
-    acknowledged: BTreeMap<ObjectKey, Sent>,
-    /// What was sent last of each key: it may be on the disk, or not, before it is acknowledged.
-    newest: BTreeMap<ObjectKey, ChangeKind>,
+    /// What was acknowledged last of each key, and its number.
+    acknowledged: BTreeMap<ObjectKey, (u64, Sent)>,
+    /// The last state of each key that was sent and is no end, by its number: it may be on the disk, or
+    /// not, before it is acknowledged, and so may be an end that was sent after it.
+    states: BTreeMap<ObjectKey, u64>,
     /// The last end that was sent of each key, by its number, until it or something later is acknowledged:
     /// the acknowledgement may be lost, and so may be what was sent after it.
     ends: BTreeMap<ObjectKey, u64>,
@@ -104,10 +106,8 @@ impl Acknowledged {
 
     fn send(&mut self, id: MessageId, change: &ObjectChange) {
         self.count += 1;
-        self.newest.insert(change.key.clone(), change.kind);
-        if change.kind == ChangeKind::Delete {
-            self.ends.insert(change.key.clone(), self.count);
-        }
+        let of = if change.kind == ChangeKind::Delete { &mut self.ends } else { &mut self.states };
+        of.insert(change.key.clone(), self.count);
         self.sent.insert(id, (self.count, Sent::of(change)));
     }
 
@@ -116,25 +116,24 @@ impl Acknowledged {
         if self.ends.get(&sent.key).is_some_and(|end| *end <= number) {
             self.ends.remove(&sent.key);
         }
-        let is_older = self.acknowledged.get(&sent.key).is_some_and(|known| match sent.kind {
+        let is_older = self.acknowledged.get(&sent.key).is_some_and(|(_, known)| match sent.kind {
             // The end of an object that another has followed. One without a uid ends whatever is there: so
             // the cloud answers a node that no longer knows which object it holds.
             ChangeKind::Delete => sent.uid.is_some() && known.uid != sent.uid,
             ChangeKind::Insert | ChangeKind::Update => known.uid == sent.uid && known.version > sent.version,
         });
         if !is_older {
-            self.acknowledged.insert(sent.key.clone(), sent);
+            self.acknowledged.insert(sent.key.clone(), (number, sent));
         }
     }
 
     fn compare(&self, held: &[Held]) -> Result<(), String> {
         let held: BTreeMap<&ObjectKey, &Held> = held.iter().map(|held| (&held.key, held)).collect();
-        for (key, acknowledged) in &self.acknowledged {
-            let (found, newest) = (held.get(key), self.newest.get(key));
-            let is_ending = newest == Some(&ChangeKind::Delete);
-            match (acknowledged.kind, found) {
+        for (key, (number, acknowledged)) in &self.acknowledged {
+            let came_back = self.states.get(key).is_some_and(|state| state > number);
+            match (acknowledged.kind, held.get(key)) {
                 (ChangeKind::Delete, Some(found))
-                    if is_ending && found.uid.is_some() && found.uid == acknowledged.uid =>
+                    if !came_back && found.uid.is_some() && found.uid == acknowledged.uid =>
                 {
                     return Err(format!("{key} was acknowledged as deleted and is held"));
                 }
@@ -204,7 +203,7 @@ mod tests {
         use ChangeKind::{Delete, Insert, Update};
         let first = [change(Insert, "u", 5), change(Update, "u", 7), change(Delete, "u", 8)];
         // A config map that nothing on the node needs is taken from it, and comes back with the next pod.
-        let changes = [first.as_slice(), &[change(Insert, "u", 9)]].concat();
+        let changes = [first.as_slice(), &[change(Insert, "u", 9), change(Delete, "u", 10)]].concat();
         let check = |acknowledged: usize, sent: usize, held: &[Held], expect: bool| {
             let outcome = node(&changes[..sent], acknowledged).compare(held);
             assert_eq!(outcome.is_ok(), expect, "{acknowledged} {sent} {held:?} {outcome:?}");
@@ -224,6 +223,11 @@ mod tests {
         check(2, 4, &[], true);
         check(1, 4, &[held("u", 5)], true);
         check(4, 4, &[], false);
+        check(3, 5, &[held("u", 9)], true);
+        check(4, 5, &[held("u", 9)], true);
+        check(4, 5, &[], true);
+        check(5, 5, &[], true);
+        check(5, 5, &[held("u", 9)], false);
     }
 
     #[test]
