@@ -151,9 +151,6 @@ impl Requests {
 
 async fn serve(bus: Bus, node: NodeName, session: u64, Work { to, lane, requests }: Work) -> Answer {
     let mut reply = NodeReply::Done;
-    if lane != Lane::Liveness && bus.buggify("cloudhub.slow-serving") {
-        sleep(SLOW).await;
-    }
     for request in requests {
         let server = if request.device().is_some() { group::DEVICECONTROLLER } else { group::EDGECONTROLLER };
         let ask = bus.to(server).ask(ServeNode { node: node.clone(), session, request });
@@ -164,6 +161,10 @@ async fn serve(bus: Bus, node: NodeName, session: u64, Work { to, lane, requests
         if matches!(reply, NodeReply::Refused(_)) {
             break;
         }
+    }
+    // Not before it is served: what a node asks about one object is served in the order of arrival.
+    if lane != Lane::Liveness && bus.buggify("cloudhub.slow-serving") {
+        sleep(SLOW).await;
     }
     Answer { to, lane, reply: Some(reply) }
 }
