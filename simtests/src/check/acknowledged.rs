@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    ChangeKind, Held, Namespace, Object, ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion,
-    Uid,
+    ChangeKind, Held, Namespace, NodeReply, Object, ObjectChange, ObjectKey, ObjectName, ResourceType,
+    ResourceVersion, Uid,
 };
 use wire::codec::{CloudFrame, EdgeFrame};
 use wire::link::Frame;
@@ -64,6 +64,8 @@ pub(crate) struct Acknowledged {
     /// The last state of each key that was sent and is no end, by its number: it may be on the disk, or
     /// not, before it is acknowledged, and so may be an end that was sent after it.
     states: BTreeMap<ObjectKey, u64>,
+    /// The same for objects that a node asked for, by their uid.
+    answers: BTreeMap<Uid, u64>,
     /// The last end that was sent of each key, by its number, until it or something later is acknowledged:
     /// the acknowledgement may be lost, and so may be what was sent after it.
     ends: BTreeMap<ObjectKey, u64>,
@@ -81,10 +83,12 @@ impl Acknowledged {
     ) -> Option<Result<(), String>> {
         match direction {
             Direction::Down => {
-                if let Ok(CloudFrame::Down(envelope)) = codec.decode_cloud(frame)
-                    && let Downlink::Change { change, .. } = envelope.body
-                {
-                    self.send(envelope.id, &change);
+                if let Ok(CloudFrame::Down(envelope)) = codec.decode_cloud(frame) {
+                    match envelope.body {
+                        Downlink::Change { change, .. } => self.send(envelope.id, &change),
+                        Downlink::Reply { reply: NodeReply::Object(object), .. } => self.answer(&object),
+                        _ => {}
+                    }
                 }
                 None
             }
@@ -111,6 +115,15 @@ impl Acknowledged {
         self.sent.insert(id, (self.count, Sent::of(change)));
     }
 
+    /// A node keeps what it asked for, whether it was told of it or not: a pod may need it at once. Pods it
+    /// never asks for; they come as answers to what it says of them.
+    fn answer(&mut self, object: &Object) {
+        if let Some(uid) = object.uid().filter(|_| object.kind() != Some("Pod")) {
+            self.count += 1;
+            self.answers.insert(uid, self.count);
+        }
+    }
+
     fn acknowledge(&mut self, id: &MessageId) {
         let Some((number, sent)) = self.sent.remove(id) else { return };
         if self.ends.get(&sent.key).is_some_and(|end| *end <= number) {
@@ -130,7 +143,8 @@ impl Acknowledged {
     fn compare(&self, held: &[Held]) -> Result<(), String> {
         let held: BTreeMap<&ObjectKey, &Held> = held.iter().map(|held| (&held.key, held)).collect();
         for (key, (number, acknowledged)) in &self.acknowledged {
-            let came_back = self.states.get(key).is_some_and(|state| state > number);
+            let answered = acknowledged.uid.as_ref().and_then(|uid| self.answers.get(uid));
+            let came_back = self.states.get(key).max(answered).is_some_and(|state| state > number);
             match (acknowledged.kind, held.get(key)) {
                 (ChangeKind::Delete, Some(found))
                     if !came_back && found.uid.is_some() && found.uid == acknowledged.uid =>
@@ -228,6 +242,18 @@ mod tests {
         check(4, 5, &[], true);
         check(5, 5, &[], true);
         check(5, 5, &[held("u", 9)], false);
+    }
+
+    #[test]
+    fn what_a_node_asked_for_after_its_end_may_be_held() {
+        use ChangeKind::{Delete, Insert};
+        let mut node = node(&[change(Insert, "u", 5), change(Delete, "u", 5)], 2);
+        assert!(node.compare(&[held("u", 5)]).is_err());
+        node.answer(&object("v", 6));
+        assert!(node.compare(&[held("u", 5)]).is_err());
+        node.answer(&object("u", 5));
+        assert_eq!(node.compare(&[held("u", 5)]), Ok(()));
+        assert_eq!(node.compare(&[]), Ok(()));
     }
 
     #[test]
