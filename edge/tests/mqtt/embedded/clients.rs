@@ -2,11 +2,12 @@
 
 use super::*;
 
-use std::io::Write;
+use std::io::Write as _;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use eventbus::ports::{Publication, Qos};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
@@ -112,30 +113,17 @@ async fn a_client_that_is_killed_leaves_its_will() {
     }
     let open = Open::new(serve_on()).await;
     let mut reader = open.join("reader").await;
-    reader.client.subscribe("will").await.expect("it may subscribe");
-    let will = ["--will-topic", "will", "--will-payload", "gone", "--will-qos", "1", "-t", "a", "-C", "1"];
-    let mut client = listen(&open, &[&will[..], &["-i", "mortal"]].concat());
-    let sender = open.join("sender").await;
-    sender
-        .client
-        .publish(Publication { is_retained: true, ..message("a", "x") })
-        .await
-        .expect("it may publish");
-    let left = timeout(PATIENCE, client.wait()).await.expect("it ends by itself").expect("it runs");
-    assert!(left.success(), "it took leave");
-    let mut client = listen(&open, &["--will-topic", "will", "--will-payload", "killed", "-t", "b", "-d"]);
-    let mut said = String::new();
-    let out = client.stdout.as_mut().expect("it is piped");
-    while !said.contains("Subscribed") {
-        let mut some = [0; 256];
-        let read = timeout(PATIENCE, tokio::io::AsyncReadExt::read(out, &mut some)).await;
-        let bytes = read.expect("it goes on").expect("it is open");
-        assert!(bytes > 0, "{said}");
-        said.push_str(&String::from_utf8_lossy(&some[..bytes]));
-    }
-    client.kill().await.expect("it ends");
-    // The first one's will was not published.
-    assert_eq!(take(&mut reader).await, "killed");
+    reader.client.subscribe("#").await.expect("it may subscribe");
+    let will = ["--will-topic", "will", "--will-payload", "gone", "--will-qos", "1", "-q", "1"];
+    publish(&open, &[&will[..], &["-t", "a", "-m", "it takes leave"]].concat()).await;
+    assert_eq!(take(&mut reader).await, "it takes leave");
+    let mut command = client(&open, "mosquitto_pub", &[&will[..], &["-t", "a", "-l"]].concat());
+    let mut mortal = command.stdin(Stdio::piped()).spawn().expect("it runs");
+    let lines = mortal.stdin.as_mut().expect("it is piped");
+    lines.write_all(b"it is there\n").await.expect("it reads");
+    assert_eq!(take(&mut reader).await, "it is there");
+    mortal.kill().await.expect("it ends");
+    assert_eq!(take(&mut reader).await, "gone");
 }
 
 #[tokio::test]

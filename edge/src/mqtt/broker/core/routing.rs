@@ -112,7 +112,7 @@ impl Core {
                 self.note(Dropped::Away, &key, &message);
                 continue;
             }
-            if is_crowded && !is_local {
+            if is_crowded && is_slowing && !is_local {
                 session.crowded_since.get_or_insert(now);
             }
             if is_crowded && !is_slowing {

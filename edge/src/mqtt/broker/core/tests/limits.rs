@@ -132,7 +132,7 @@ fn what_waits_for_the_event_bus_is_bounded_and_those_that_do_not_publish_for_it_
     }
     assert_eq!(waiting.len(), 20 - OWED_BYTES_MAX / (1 << 20));
     assert!(play.core.held_bytes <= OWED_BYTES_MAX + (1 << 21));
-    let sender = *senders.last().expect("some");
+    let sender = play.join("other");
     play.publish(sender, "b", "x", Qos::AtLeastOnce, 2);
     assert_eq!(play.sent(sender), [ToClient::PubAck(2)]);
     // What needs no acknowledgement is dropped once much waits.
