@@ -205,7 +205,7 @@ impl Core {
     /// Handles a packet, or gives it back if it has to wait: while so much of what its client published has
     /// not been taken, no more is.
     pub(super) fn handle(&mut self, id: LinkId, packet: FromClient, now: Instant) -> Option<FromClient> {
-        let Some(link) = self.links.get_mut(&id).filter(|link| link.end.is_none()) else { return None };
+        let link = self.links.get_mut(&id).filter(|link| link.end.is_none())?;
         link.heard = now;
         let key = link.key.clone();
         if let FromClient::Publish(publish) = &packet {

@@ -1,6 +1,7 @@
 //! Clients within this process: the port of the event bus, without a socket in between.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -78,9 +79,9 @@ impl LocalLink {
         loop {
             requests.last = requests.last.checked_add(1).unwrap_or(1);
             let id = requests.last;
-            if !requests.waiting.contains_key(&id) {
+            if let Entry::Vacant(free) = requests.waiting.entry(id) {
                 let (sender, answer) = oneshot::channel();
-                requests.waiting.insert(id, sender);
+                free.insert(sender);
                 return Ok((id, answer));
             }
         }

@@ -1,5 +1,6 @@
 //! The broker without sockets: packets in, packets out.
 
+mod chaos;
 mod limits;
 mod promises;
 
