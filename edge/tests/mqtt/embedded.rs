@@ -182,6 +182,21 @@ async fn what_was_not_taken_when_the_event_bus_broke_is_taken_and_acknowledged_a
 }
 
 #[tokio::test]
+async fn a_client_within_the_process_ends_a_subscription() {
+    let open = Open::new(serve_on()).await;
+    let mut inner = open.join_within("bus").await;
+    for filter in ["a", "b"] {
+        inner.client.subscribe(filter).await.expect("it may subscribe");
+    }
+    inner.client.unsubscribe("a").await.expect("it may");
+    let sender = open.join("sender").await;
+    sender.client.publish(message("a", "1")).await.expect("nobody has to take it");
+    let (published, payload) = tokio::join!(sender.client.publish(message("b", "2")), take(&mut inner));
+    published.expect("it was taken");
+    assert_eq!(payload, "2");
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_told_and_is_free_again_when_the_broker_stops() {
     let open = Open::new(serve_on()).await;
     let mut client = open.join("c").await;

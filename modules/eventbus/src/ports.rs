@@ -212,6 +212,14 @@ pub trait Client: Send + Sync {
     /// Subscribes with QoS 1, and returns when the broker has confirmed it.
     async fn subscribe(&self, filter: &str) -> Result<(), MqttError>;
 
+    /// Ends a subscription, and returns when the broker has confirmed it.
+    ///
+    /// An adapter that leaves it to the end of the connection may do nothing: what still comes is ignored.
+    async fn unsubscribe(&self, filter: &str) -> Result<(), MqttError> {
+        let _unused = filter;
+        Ok(())
+    }
+
     /// Publishes, and returns when the broker has the message; with QoS 0, when it is sent.
     ///
     /// A message that is [too large](MqttError::TooLarge) does not harm the connection.

@@ -148,6 +148,11 @@ impl Client for LocalClient {
         self.ask(|id| FromClient::Subscribe { id, filters }).await
     }
 
+    async fn unsubscribe(&self, filter: &str) -> Result<(), MqttError> {
+        let filters = vec![filter.to_owned()];
+        self.ask(|id| FromClient::Unsubscribe { id, filters }).await
+    }
+
     async fn publish(&self, publication: Publication) -> Result<(), MqttError> {
         let Publication { topic, payload, qos, is_retained } = publication;
         if topic.len() + payload.len() + OVERHEAD > self.bytes_max {
