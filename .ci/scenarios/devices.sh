@@ -1,5 +1,6 @@
-# The scenarios of .ci/blackbox with a device, over mosquitto.
+# The scenarios of .ci/blackbox with a device: over mosquitto, and over the broker of `keadm up`.
 
+# Each scenario sets it to its broker's.
 MQTT_PORT=1883
 
 mqtt_answers() { mosquitto_pub -h 127.0.0.1 -p "$MQTT_PORT" -t ready -n; }
@@ -19,12 +20,9 @@ device_answers() {
     [[ $(jq -r .twin.temperature.actual.value <<<"$answer") == "$1" ]]
 }
 
-scenario_device() {
-    mosquitto -p "$MQTT_PORT" >>"$WORK/mosquitto.log" 2>&1 &
-    echo $! >"$WORK/mosquitto.pid"
-    until_true 10 mqtt_answers || return 1
-    start_processes || return 1
-    k apply -f - <<'EOF' || return 1
+# A thermometer on the node that is named.
+thermometer() {
+    cat <<EOF_MANIFEST
 apiVersion: devices.kubeedge.io/v1beta1
 kind: DeviceModel
 metadata: { name: thermometer }
@@ -35,10 +33,19 @@ apiVersion: devices.kubeedge.io/v1beta1
 kind: Device
 metadata: { name: thermometer }
 spec:
-  nodeName: edge
+  nodeName: $1
   deviceModelRef: { name: thermometer }
   properties: [{ name: temperature }]
-EOF
+EOF_MANIFEST
+}
+
+scenario_device() {
+    local MQTT_PORT=1883
+    mosquitto -p "$MQTT_PORT" >>"$WORK/mosquitto.log" 2>&1 &
+    echo $! >"$WORK/mosquitto.pid"
+    until_true 10 mqtt_answers || return 1
+    start_processes || return 1
+    thermometer edge | k apply -f - || return 1
     until_true 20 device_answers null || return 1
     device_reports 20 || return 1
     until_true 20 device_shows 20 || return 1
@@ -59,4 +66,47 @@ EOF
     k delete device thermometer || return 1
     stop_processes
     end_process mosquitto.pid TERM
+}
+
+# What `keadm up` last said of its broker.
+told_mqtt() { sed -n 's/^devices reach the node \([^ ]*\) by MQTT on 127\.0\.0\.1:\([0-9]*\).*$/\1 \2/p' "$WORK/up.log" | tail -1; }
+
+# The node of one command has a broker: no other program is there. What was acknowledged to a device is there
+# after kill -9.
+scenario_device_within() {
+    local MQTT_PORT node value
+    read -r node MQTT_PORT <<<"$(told_mqtt)"
+    [[ -n $node && -n $MQTT_PORT ]] || fail "keadm up does not say where devices reach the node" || return 1
+    thermometer "$node" | k apply -f - || return 1
+    until_true 20 device_answers null || return 1
+    device_reports 20 || return 1
+    until_true 20 device_shows 20 || return 1
+    for value in 21 22 23; do
+        device_reports "$value" || return 1
+        kill_up
+        start_up || return 1
+        read -r node MQTT_PORT <<<"$(told_mqtt)"
+        until_true 20 device_answers "$value" || return 1
+    done
+    until_true 20 device_shows 23 || return 1
+    if mosquitto_pub -V mqttv5 -h 127.0.0.1 -p "$MQTT_PORT" -t a -m x 2>/dev/null; then
+        fail "a client of MQTT 5 is not refused" || return 1
+    fi
+    k delete device thermometer || return 1
+    k delete devicemodel thermometer
+}
+
+# A port that is taken is not the end of the cluster, unless it was asked for.
+scenario_mqtt_port() {
+    local port out
+    read -r _ port <<<"$(told_mqtt)"
+    out=$(timeout 60 "$BIN/keadm" up --data-dir "$WORK/other" --api-port $((API_PORT + 7)) --runtime hollow --mqtt-port "$port" 2>&1) &&
+        fail "it started though its port is taken" && return 1
+    grep -q -- "$port" <<<"$out" && grep -q -- --mqtt-port <<<"$out" || fail "the error does not say what to do: $out" || return 1
+    "$BIN/keadm" up --data-dir "$WORK/other" --api-port $((API_PORT + 7)) --runtime hollow --node-name other >"$WORK/other.log" 2>&1 &
+    echo $! >"$WORK/other.pid"
+    until_true 60 grep -q 'devices reach the node other by MQTT on' "$WORK/other.log" || return 1
+    out=$(sed -n 's/^devices reach the node other by MQTT on 127\.0\.0\.1:\([0-9]*\).*$/\1/p' "$WORK/other.log")
+    end_process other.pid INT
+    [[ $out != "$port" ]] || fail "two brokers have one port"
 }

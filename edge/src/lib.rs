@@ -24,7 +24,7 @@ use devicetwin::DeviceTwin;
 use edged::{Edged, EdgedPorts};
 use edgehub::EdgeHub;
 use eventbus::EventBus;
-use eventbus::ports::Mqtt;
+use eventbus::ports::{Broker, Mqtt};
 use metamanager::MetaManager;
 use store::SharedMedium;
 
@@ -37,8 +37,10 @@ pub struct EdgePorts {
     pub store: SharedMedium,
     /// Reaches the cloud.
     pub hub: edgehub::Ports,
-    /// Reaches the broker of local clients.
+    /// Reaches an external broker of local clients.
     pub mqtt: Arc<dyn Mqtt>,
+    /// The broker of local clients within the process.
+    pub broker: Arc<dyn Broker>,
     /// Runs pods.
     pub edged: EdgedPorts,
 }
@@ -59,6 +61,6 @@ pub fn catalog(ports: EdgePorts) -> Catalog {
         .with::<MetaManager>(ports.store.clone())
         .with::<EdgeHub>(ports.hub)
         .with::<DeviceTwin>(ports.store)
-        .with::<EventBus>(eventbus::Ports { mqtt: ports.mqtt })
+        .with::<EventBus>(eventbus::Ports { mqtt: ports.mqtt, broker: ports.broker })
         .with::<Edged>(ports.edged)
 }

@@ -1,5 +1,6 @@
-//! The event bus reaches its broker with MQTT 3.1.1 over TCP or TLS.
+//! The event bus reaches its broker with MQTT 3.1.1 over TCP or TLS, or within the process.
 
+mod broker;
 mod pending;
 mod tls;
 
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use self::broker::EmbeddedBroker;
 use self::pending::Pending;
 
 /// Requests on their way to the connection's task: an acknowledgement for each number that a message can
@@ -147,6 +149,7 @@ impl Driver {
             Event::Outgoing(Outgoing::Publish(id)) => self.pending.published(*id),
             Event::Outgoing(Outgoing::Subscribe(id)) => self.pending.subscribed(*id),
             Event::Incoming(Packet::PubAck(ack)) => self.pending.answer(ack.pkid, Ok(())),
+            Event::Incoming(Packet::PubComp(complete)) => self.pending.answer(complete.pkid, Ok(())),
             Event::Incoming(Packet::SubAck(ack)) => {
                 let is_refused = ack.return_codes.contains(&SubscribeReasonCode::Failure);
                 let outcome = if is_refused {
@@ -193,6 +196,7 @@ impl Client for RumqttcClient {
         let qos = match qos {
             Qos::AtMostOnce => QoS::AtMostOnce,
             Qos::AtLeastOnce => QoS::AtLeastOnce,
+            Qos::ExactlyOnce => QoS::ExactlyOnce,
         };
         let asked =
             self.pending.publish(|| self.client.try_publish(topic, qos, is_retained, payload).is_ok())?;

@@ -17,7 +17,7 @@ use wire::MemoryNetwork;
 use crate::EdgePorts;
 use crate::dial::NetDialer;
 use crate::enrol::Enrolment;
-use crate::mqtt::MqttClient;
+use crate::mqtt::{EmbeddedBroker, MqttClient};
 use crate::runtime::{edged_ports, hollow};
 
 /// The edge of a Beehive cluster: the agent of one node.
@@ -92,7 +92,8 @@ async fn prepare(
         name => name.to_owned(),
     };
     let hub = edgehub::Ports { dialer: Arc::new(NetDialer), store: store.clone() };
-    Ok((EdgePorts { store, hub, mqtt: Arc::new(MqttClient), edged }, name))
+    let (mqtt, broker) = (Arc::new(MqttClient), Arc::new(EmbeddedBroker::new()));
+    Ok((EdgePorts { store, hub, mqtt, broker, edged }, name))
 }
 
 /// Says that KubeEdge's edgecore kept something that was not taken over. Its database is the file beside
@@ -131,6 +132,7 @@ fn inert() -> EdgePorts {
         store: store.clone(),
         hub: edgehub::Ports { dialer: Arc::new(MemoryNetwork::default()), store },
         mqtt: Arc::new(MqttClient),
+        broker: Arc::new(EmbeddedBroker::new()),
         edged: hollow(&EdgedConfig::default()),
     }
 }

@@ -1,11 +1,12 @@
 //! One edge node of this process.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use beehive::{LaunchError, Node, NodeOptions};
-use edgecore::mqtt::MqttClient;
+use edgecore::mqtt::{EmbeddedBroker, MqttClient};
 use edgecore::{EdgePorts, runtime};
 use edged::config::EdgedConfig;
 use node_config::{ConfigError, Loaded, Process};
@@ -43,6 +44,8 @@ pub(crate) struct EdgePlan {
     pub(crate) name: String,
     pub(crate) runtime: &'static str,
     pub(crate) endpoint: String,
+    /// Where it serves devices by MQTT, if it does.
+    pub(crate) mqtt: Option<SocketAddr>,
 }
 
 /// Starts a node that keeps everything in `directory` and reaches its cloud over `network`.
@@ -57,7 +60,8 @@ pub(crate) async fn start(
     let store = edgecore::open_store(&directory.join("store"))?;
     let edged = runtime::edged_ports(&config).await?;
     let hub = edgehub::Ports { dialer: Arc::new(network.clone()), store: store.clone() };
-    let ports = EdgePorts { store, hub, mqtt: Arc::new(MqttClient), edged };
+    let (mqtt, broker) = (Arc::new(MqttClient), Arc::new(EmbeddedBroker::new()));
+    let ports = EdgePorts { store, hub, mqtt, broker, edged };
     let seed = node_config::random_seed()?;
     let options = NodeOptions { name: plan.name.clone(), seed, ..NodeOptions::default() };
     Ok(Node::launch(edgecore::catalog(ports), sections, options).await?)
@@ -65,11 +69,14 @@ pub(crate) async fn start(
 
 /// Makes the node's configuration as if it stood in a file.
 fn configure(plan: &EdgePlan, directory: &Path) -> Result<Loaded, ConfigError> {
+    let event_bus = match plan.mqtt {
+        Some(address) => json!({ "mqttMode": 0, "mqttServerInternal": format!("tcp://{address}") }),
+        None => json!({ "enable": false }),
+    };
     let text = json!({
         "modules": {
             "edgeHub": { "messageQPS": MESSAGE_QPS, "messageBurst": MESSAGE_BURST },
-            // Several nodes of one process would share one broker.
-            "eventBus": { "enable": false },
+            "eventBus": event_bus,
             "edged": {
                 "hostnameOverride": plan.name,
                 "runtime": plan.runtime,

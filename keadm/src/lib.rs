@@ -12,6 +12,7 @@ mod join;
 mod kubernetes;
 mod logs;
 mod migrate;
+mod mqtt;
 #[cfg(test)]
 mod play;
 mod reset;
@@ -161,6 +162,11 @@ struct Up {
     /// The port of the API server.
     #[arg(long, value_name = "PORT", default_value_t = 6443)]
     api_port: u16,
+
+    /// The port on which devices and mappers of this machine reach its node by MQTT, on loopback; the first
+    /// free one from 1884 to 1893 if not given.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    mqtt_port: Option<u16>,
 
     /// How much is logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "warn", env = "BEEHIVE_LOG", value_parser = level)]

@@ -72,7 +72,10 @@ const REMOVED: [(&str, &str); 16] = [
     ("edgenodeid", "write --edgenode-name=NAME"),
     ("interfacename", "write --set modules.edged.customInterfaceName=eth0"),
     ("runtimetype", "runtimes speak CRI: write --remote-runtime-endpoint=unix:///path/to/the.sock"),
-    ("with-mqtt", "keadm installs no MQTT broker: leave it out"),
+    (
+        "with-mqtt",
+        "keadm installs no MQTT broker: leave it out; modules.eventBus.mqttMode 0 is the one within edgecore",
+    ),
     ("with-edge-taint", "write --set 'modules.edged.tailoredKubeletConfig.registerWithTaints[0].key=...'"),
     ("docker-version", "keadm installs no container runtime: install containerd before"),
     (

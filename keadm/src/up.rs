@@ -21,6 +21,7 @@ use wire::MemoryNetwork;
 use crate::Up;
 use crate::edge::{self, EdgeError, EdgePlan};
 use crate::logs::LocalNodes;
+use crate::mqtt::{self, MqttPortError};
 use crate::say::say;
 
 /// How often nodes are asked whether they are ready.
@@ -50,6 +51,8 @@ enum UpError {
         #[source]
         cause: EdgeError,
     },
+    #[error(transparent)]
+    Mqtt(#[from] MqttPortError),
     #[error("this machine's host name {name:?} is no node name: choose one by --node-name")]
     Name {
         name: String,
@@ -130,6 +133,9 @@ async fn start(flags: &Up) -> Result<Cluster, UpError> {
         cluster.edges.push(node);
         cluster.names.push(name);
         say(&format!("the node {} starts, runtime {}", plan.name, plan.runtime));
+        if let Some(address) = plan.mqtt {
+            say(&mqtt::told(&plan.name, address));
+        }
     }
     Ok(cluster)
 }
@@ -143,12 +149,16 @@ fn plans(flags: &Up) -> Result<Vec<EdgePlan>, UpError> {
         })?,
     };
     let endpoint = flags.runtime_endpoint.clone();
-    let mut plans = vec![EdgePlan { name, runtime: flags.runtime.as_str(), endpoint: endpoint.clone() }];
+    let mqtt = Some(mqtt::address(flags.mqtt_port)?);
+    let mut plans =
+        vec![EdgePlan { name, runtime: flags.runtime.as_str(), endpoint: endpoint.clone(), mqtt }];
     for number in 1..=flags.nodes {
         plans.push(EdgePlan {
             name: format!("hollow-{number}"),
             runtime: "hollow",
             endpoint: endpoint.clone(),
+            // Devices are of machines, and a hollow node is none.
+            mqtt: None,
         });
     }
     Ok(plans)

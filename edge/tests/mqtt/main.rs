@@ -1,8 +1,9 @@
-//! The MQTT client against mosquitto, and against servers that are no brokers.
+//! The MQTT client against mosquitto, and against servers that are no brokers; the broker within the process.
 //!
 //! The tests with a broker run where `mosquitto` and `mosquitto_passwd` are installed, and say on
 //! standard error that they were skipped otherwise.
 
+mod embedded;
 mod module;
 mod mosquitto;
 

@@ -7,7 +7,7 @@ use beehive::{
     BuildError, Catalog, Context, Failure, Group, Handler, Module, ModuleName, Node, NodeOptions, Section,
     Sections, Wiring,
 };
-use edgecore::mqtt::MqttClient;
+use edgecore::mqtt::{EmbeddedBroker, MqttClient};
 use eventbus::memory::message;
 use eventbus::ports::{ConnectTo, Mqtt};
 use eventbus::{EventBus, Ports};
@@ -61,8 +61,14 @@ async fn launch(broker: &Mosquitto) -> Node {
         "mqttUsername": user.username,
         "mqttPassword": user.password.reveal(),
     });
+    launch_with(body, Arc::new(EmbeddedBroker::new())).await
+}
+
+/// Starts an event bus with this section.
+pub(crate) async fn launch_with(body: serde_json::Value, broker: Arc<EmbeddedBroker>) -> Node {
     let sections = Sections::from([("eventBus".to_owned(), Section { body, ..Section::default() })]);
-    let catalog = Catalog::new().with::<Echo>(()).with::<EventBus>(Ports { mqtt: Arc::new(MqttClient) });
+    let ports = Ports { mqtt: Arc::new(MqttClient), broker };
+    let catalog = Catalog::new().with::<Echo>(()).with::<EventBus>(ports);
     Node::launch(catalog, sections, NodeOptions::default()).await.expect("it is wired")
 }
 

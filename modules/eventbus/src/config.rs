@@ -1,5 +1,7 @@
 //! The section `eventBus` of edgecore.yaml.
 
+mod internal;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,10 +10,14 @@ use beehive::{ModuleConfig, Problems};
 use serde::Deserialize;
 
 use crate::filter::is_filter;
-use crate::ports::{ConnectTo, Credentials, TlsFiles};
+use crate::ports::{ConnectTo, Credentials, Qos, TlsFiles};
 use crate::server::{Scheme, ServerUrl};
 
-/// The mode of upstream's in which the broker is a program of its own.
+pub use self::internal::InternalBroker;
+
+/// Upstream's modes: a broker within edgecore, both, and a broker that is a program of its own.
+const INTERNAL: u8 = 0;
+const BOTH: u8 = 1;
 const EXTERNAL: u8 = 2;
 /// The largest packet that is read at all. A larger one ends the connection.
 const PACKET_BYTES_MAX: usize = 16 << 20;
@@ -22,25 +28,32 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The time for connecting, and for each answer of the broker.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How local clients are reached. Upstream's keys with upstream's meanings and defaults, but for those that
-/// only its internal broker heeds, and three of our own.
+/// How local clients are reached. Upstream's keys with upstream's meanings and defaults, and four of our own.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EventBusConfig {
-    /// Which brokers are used: 2, an external one. Upstream's 0 and 1 start a broker inside edgecore, which
-    /// this edgecore has not. Default 2.
+    /// Which brokers are used: 0, the one within edgecore; 2, an external one; 1, both. Default 2.
     pub mqtt_mode: u8,
     /// The address of the external broker. Default `tcp://127.0.0.1:1883`.
     pub mqtt_server_external: String,
+    /// Where the broker within edgecore listens. Default `tcp://127.0.0.1:1884`.
+    pub mqtt_server_internal: String,
+    /// The QoS with which edgecore publishes at its own broker. Default 0.
+    #[serde(rename = "mqttQOS")]
+    pub mqtt_qos: u8,
+    /// Whether its own broker keeps what edgecore publishes for clients that come later. Default false.
+    pub mqtt_retain: bool,
+    /// How many messages may wait for one client of its own broker. Default 100.
+    pub mqtt_session_queue_size: u32,
     /// The client id of the connection that subscribes. Default `hub-client-sub-<node>`.
     #[serde(rename = "mqttSubClientID")]
     pub mqtt_sub_client_id: String,
     /// The client id of the connection that publishes. Default `hub-client-pub-<node>`.
     #[serde(rename = "mqttPubClientID")]
     pub mqtt_pub_client_id: String,
-    /// The user's name at the broker. Default none.
+    /// The user's name at the external broker. Default none.
     pub mqtt_username: String,
-    /// The user's password at the broker. Default none.
+    /// The user's password at the external broker. Default none.
     pub mqtt_password: Password,
     /// How the external broker is spoken to with TLS.
     #[serde(rename = "eventBusTLS")]
@@ -52,6 +65,8 @@ pub struct EventBusConfig {
     pub mqtt_topics: Vec<String>,
     /// The largest message that is taken, in bytes. Default 1048576.
     pub mqtt_message_bytes_max: u32,
+    /// Who may connect to the broker within edgecore.
+    pub mqtt_internal: InternalBroker,
 }
 
 /// TLS to the external broker.
@@ -100,6 +115,10 @@ impl Default for EventBusConfig {
         Self {
             mqtt_mode: EXTERNAL,
             mqtt_server_external: "tcp://127.0.0.1:1883".to_owned(),
+            mqtt_server_internal: "tcp://127.0.0.1:1884".to_owned(),
+            mqtt_qos: 0,
+            mqtt_retain: false,
+            mqtt_session_queue_size: 100,
             mqtt_sub_client_id: String::new(),
             mqtt_pub_client_id: String::new(),
             mqtt_username: String::new(),
@@ -108,6 +127,7 @@ impl Default for EventBusConfig {
             mqtt_session_resume: false,
             mqtt_topics: Vec::new(),
             mqtt_message_bytes_max: 1 << 20,
+            mqtt_internal: InternalBroker::default(),
         }
     }
 }
@@ -124,6 +144,32 @@ impl Default for EventBusTls {
 }
 
 impl EventBusConfig {
+    /// Tells whether the broker within edgecore is used.
+    pub(crate) const fn is_internal(&self) -> bool {
+        matches!(self.mqtt_mode, INTERNAL | BOTH)
+    }
+
+    /// Tells whether an external broker is used.
+    pub(crate) const fn is_external(&self) -> bool {
+        matches!(self.mqtt_mode, BOTH | EXTERNAL)
+    }
+
+    /// Returns the same for the broker within edgecore, as a client within the process. The subscriber's
+    /// session is kept, so that nothing is acknowledged to its publisher that the event bus does not have.
+    pub(crate) fn within(&self, to: ConnectTo, is_clean: bool) -> ConnectTo {
+        let credentials = self.mqtt_internal.user();
+        ConnectTo { tls: None, credentials, is_clean, ..to }
+    }
+
+    /// Returns how edgecore publishes at its own broker.
+    pub(crate) const fn internal_qos(&self) -> Qos {
+        match self.mqtt_qos {
+            0 => Qos::AtMostOnce,
+            1 => Qos::AtLeastOnce,
+            _ => Qos::ExactlyOnce,
+        }
+    }
+
     /// Returns how the connection that subscribes is made.
     pub(crate) fn subscriber(&self, server: ServerUrl, node: &str) -> ConnectTo {
         let client_id = or(&self.mqtt_sub_client_id, || format!("hub-client-sub-{node}"));
@@ -152,6 +198,16 @@ impl EventBusConfig {
             keep_alive: KEEP_ALIVE,
             timeout: TIMEOUT,
             packet_bytes_max: PACKET_BYTES_MAX,
+        }
+    }
+
+    fn validate_external(&self, problems: &mut Problems) {
+        self.validate_server(problems);
+        if self.event_bus_tls.enable {
+            self.event_bus_tls.validate(problems);
+        }
+        if self.mqtt_username.is_empty() && !self.mqtt_password.reveal().is_empty() {
+            problems.push("mqttUsername", "must be given with a password, which is not sent without it");
         }
     }
 
@@ -205,19 +261,23 @@ impl EventBusTls {
 
 impl ModuleConfig for EventBusConfig {
     fn validate(&self, problems: &mut Problems) {
-        match self.mqtt_mode {
-            EXTERNAL => self.validate_server(problems),
-            0 | 1 => problems.push(
+        if self.mqtt_mode > EXTERNAL {
+            problems.push(
                 "mqttMode",
-                "must be 2: there is no internal broker; install one, such as mosquitto, and name it in mqttServerExternal",
-            ),
-            _ => problems.push("mqttMode", "must be 2"),
+                "must be 0 for the broker within edgecore, 2 for an external one, or 1 for both",
+            );
         }
-        if self.event_bus_tls.enable {
-            self.event_bus_tls.validate(problems);
+        if self.is_internal() {
+            self.validate_internal(problems);
         }
-        if self.mqtt_username.is_empty() && !self.mqtt_password.reveal().is_empty() {
-            problems.push("mqttUsername", "must be given with a password, which is not sent without it");
+        if self.is_external() {
+            self.validate_external(problems);
+        }
+        if self.mqtt_mode == BOTH && self.mqtt_server_internal == self.mqtt_server_external {
+            problems.push(
+                "mqttServerExternal",
+                "must differ from mqttServerInternal: it is another broker than that within edgecore",
+            );
         }
         for (key, id) in
             [("mqttSubClientID", &self.mqtt_sub_client_id), ("mqttPubClientID", &self.mqtt_pub_client_id)]
@@ -271,7 +331,8 @@ mod tests {
     #[test]
     fn upstream_s_section_is_read_by_its_own_keys() {
         let config = read(serde_json::json!({
-            "mqttMode": 2, "mqttServerExternal": "ssl://b:8883",
+            "mqttMode": 2, "mqttServerExternal": "ssl://b:8883", "mqttServerInternal": "tcp://127.0.0.1:1",
+            "mqttQOS": 1, "mqttRetain": true, "mqttSessionQueueSize": 7,
             "mqttSubClientID": "s", "mqttPubClientID": "p", "mqttUsername": "u", "mqttPassword": "secret",
             "eventBusTLS": {
                 "enable": true, "tlsMqttCAFile": "/ca", "tlsMqttCertFile": "/crt", "tlsMqttPrivateKeyFile": "/key",
@@ -280,6 +341,10 @@ mod tests {
         let expect = EventBusConfig {
             mqtt_mode: 2,
             mqtt_server_external: "ssl://b:8883".to_owned(),
+            mqtt_server_internal: "tcp://127.0.0.1:1".to_owned(),
+            mqtt_qos: 1,
+            mqtt_retain: true,
+            mqtt_session_queue_size: 7,
             mqtt_sub_client_id: "s".to_owned(),
             mqtt_pub_client_id: "p".to_owned(),
             mqtt_username: "u".to_owned(),
@@ -313,21 +378,29 @@ mod tests {
     #[test]
     fn every_problem_of_a_section_is_found_at_once() {
         let found = problems(serde_json::json!({
-            "mqttMode": 1, "mqttPassword": "x", "mqttTopics": ["a/#", "a#"],
+            "mqttMode": 1, "mqttPassword": "x", "mqttTopics": ["a/#", "a#"], "mqttQOS": 3,
             "mqttSubClientID": "same", "mqttPubClientID": "same", "mqttMessageBytesMax": 1,
+            "mqttServerInternal": "ssl://0.0.0.0:1", "mqttServerExternal": "ssl://0.0.0.0:1",
             "eventBusTLS": {"enable": true, "tlsMqttCAFile": "", "tlsMqttCertFile": ""},
         }));
         let expect = [
-            "mqttMode",
+            "mqttInternal.tlsCertFile",
+            "mqttServerInternal",
+            "mqttQOS",
             "eventBusTLS.tlsMqttCAFile",
             "eventBusTLS.tlsMqttCertFile",
             "mqttUsername",
+            "mqttServerExternal",
             "mqttPubClientID",
             "mqttTopics[1]",
             "mqttMessageBytesMax",
         ];
         assert_eq!(found, expect);
         assert_eq!(problems(serde_json::json!({"mqttMode": 3})), ["mqttMode"]);
+        // What is not used is not looked at.
+        let unused = serde_json::json!({"mqttMode": 0, "mqttServerExternal": "x", "mqttPassword": "x"});
+        assert_eq!(problems(unused), [""; 0]);
+        assert_eq!(problems(serde_json::json!({"mqttServerInternal": "x", "mqttQOS": 3})), [""; 0]);
         assert_eq!(problems(serde_json::json!({"mqttServerExternal": "x"})), ["mqttServerExternal"]);
     }
 

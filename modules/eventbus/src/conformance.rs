@@ -36,6 +36,8 @@ pub enum Promise {
     StrangersAreRefused,
     /// What is published with QoS 0 arrives and needs no acknowledgement.
     OnceIsEnough,
+    /// What is published with QoS 2 arrives, once, and is taken as what is published with QoS 1.
+    ExactlyOnceArrives,
     /// The broker keeps what is retained, and nothing else, for those that come later.
     RetainedIsKept,
     /// An end in order is an end.
@@ -44,7 +46,7 @@ pub enum Promise {
 
 impl Promise {
     /// All promises.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MessagesArriveInOrder,
         Self::WildcardsMatch,
         Self::UnacknowledgedComesAgain,
@@ -54,6 +56,7 @@ impl Promise {
         Self::OversizeIsAnError,
         Self::StrangersAreRefused,
         Self::OnceIsEnough,
+        Self::ExactlyOnceArrives,
         Self::RetainedIsKept,
         Self::CloseIsSeen,
     ];
@@ -78,6 +81,7 @@ pub async fn check(promise: Promise, mqtt: &dyn Mqtt, to: &ConnectTo) {
             Promise::OversizeIsAnError => oversize_is_an_error(&world).await,
             Promise::StrangersAreRefused => strangers_are_refused(&world).await,
             Promise::OnceIsEnough => once_is_enough(&world).await,
+            Promise::ExactlyOnceArrives => exactly_once_arrives(&world).await,
             Promise::RetainedIsKept => retained_is_kept(&world).await,
             Promise::CloseIsSeen => close_is_seen(&world).await,
         }
@@ -296,6 +300,20 @@ async fn once_is_enough(world: &World<'_>) {
         let once = Publication { qos: Qos::AtMostOnce, ..message(&world.topic("a"), number.to_string()) };
         publish(&mut sender, once).await;
         assert_eq!(next(&mut receiver).await.payload, number.to_string());
+    }
+}
+
+async fn exactly_once_arrives(world: &World<'_>) {
+    let (mut sender, mut receiver) = (world.connect("s", true).await, world.connect("r", true).await);
+    subscribe(&mut receiver, &world.topic("#")).await;
+    for number in 0..MANY {
+        let once = Publication { qos: Qos::ExactlyOnce, ..message(&world.topic("a"), number.to_string()) };
+        // Its publisher may hear that it was taken before or after its receiver has it.
+        let client = sender.client.clone();
+        let (published, payload) =
+            tokio::join!(acting(&mut sender.arrivals, client.publish(once)), take(&mut receiver));
+        published.expect("it may publish");
+        assert_eq!(payload, number.to_string());
     }
 }
 

@@ -4,12 +4,14 @@
 const BYTES_MAX: usize = 65_535;
 
 /// Tells whether a message can be published to this topic.
-pub(crate) fn is_topic(text: &str) -> bool {
+#[must_use]
+pub fn is_topic(text: &str) -> bool {
     is_text(text) && !text.contains(['+', '#'])
 }
 
 /// Tells whether this can be subscribed to.
-pub(crate) fn is_filter(text: &str) -> bool {
+#[must_use]
+pub fn is_filter(text: &str) -> bool {
     let mut levels = text.split('/').peekable();
     let mut are_valid = true;
     while let Some(level) = levels.next() {
@@ -28,7 +30,8 @@ fn is_text(text: &str) -> bool {
 
 /// Tells whether a subscription gets what is published to a topic. A filter that begins with a wildcard
 /// gets nothing of topics that begin with `$`.
-pub(crate) fn matches(filter: &str, topic: &str) -> bool {
+#[must_use]
+pub fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }

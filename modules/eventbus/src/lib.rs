@@ -1,12 +1,13 @@
 //! The node's local clients, by MQTT.
 //!
-//! The event bus is a client of a broker that runs beside the node: what devices and mappers publish is
-//! handed to the device twins, and acknowledged to the broker only once it was taken; what the node has
-//! to tell them is published. Reading waits for the device twins, so that a node that is slow leaves
+//! The event bus is a client of a broker within the process, of one that runs beside it, or of both: what
+//! devices and mappers publish is handed to the device twins, and acknowledged to the broker only once it
+//! was taken; what the node has to tell them is published. Reading waits for the device twins, so that a node that is slow leaves
 //! messages with the broker. See docs/mqtt.md.
 
 mod config;
-mod filter;
+mod door;
+pub mod filter;
 mod incoming;
 mod intake;
 mod line;
@@ -14,6 +15,7 @@ mod outgoing;
 mod pause;
 pub mod ports;
 mod server;
+mod side;
 mod tally;
 mod topic;
 
@@ -32,16 +34,17 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::door::Door;
 use crate::incoming::Incoming;
 use crate::line::{Line, Purpose};
-use crate::outgoing::{Outgoing, Pushed};
-use crate::ports::{Publication, Qos};
-use crate::server::ServerUrl;
-use crate::tally::Tally;
+use crate::outgoing::Pushed;
+use crate::ports::Publication;
+use crate::side::Side;
 
-pub use crate::config::{EventBusConfig, EventBusTls, Password};
+pub use crate::config::{EventBusConfig, EventBusTls, InternalBroker, Password};
 pub use crate::ports::Ports;
 pub use crate::server::{Scheme, ServerUrl as BrokerUrl};
+pub use crate::tally::Tally;
 
 /// The time that the connections get to end in order when the module stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,14 +62,13 @@ enum Dropped {
 #[derive(Debug)]
 pub struct EventBus {
     config: EventBusConfig,
-    server: ServerUrl,
     ports: Ports,
-    outgoing: Outgoing,
+    sides: Vec<Side>,
     dropped: Tally<Dropped>,
     lines: Vec<LineEnds>,
 }
 
-/// How a connection's task is told to stop, and tells that it has.
+/// How a task is told to stop, and tells that it has.
 #[derive(Debug)]
 struct LineEnds {
     stop: oneshot::Sender<()>,
@@ -81,10 +83,8 @@ impl Module for EventBus {
     type Ports = Ports;
 
     fn build(config: EventBusConfig, ports: Ports) -> Result<Self, BuildError> {
-        let server = ServerUrl::parse(&config.mqtt_server_external)
-            .map_err(|problem| BuildError::new(format!("mqttServerExternal: {problem}")))?;
-        let (outgoing, dropped) = (Outgoing::new(), Tally::new());
-        Ok(Self { config, server, ports, outgoing, dropped, lines: Vec::new() })
+        let sides = Side::of(&config, &ports)?;
+        Ok(Self { config, ports, sides, dropped: Tally::new(), lines: Vec::new() })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
@@ -93,17 +93,28 @@ impl Module for EventBus {
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
-        let (deliveries, delivered) = mpsc::channel(1);
+        // A connection reserves its place before there is a message: each needs one.
+        let (deliveries, delivered) = mpsc::channel(self.sides.len().max(1));
         let rng = SmallRng::seed_from_u64(cx.rng().random());
         let incoming = Incoming::new(cx.bus().clone(), rng, self.config.message_bytes_max());
         cx.spawn(incoming.run(delivered));
         let node = cx.node().to_owned();
         let custom = self.config.mqtt_topics.iter().map(String::as_str);
-        let filters = topic::SUBSCRIPTIONS.into_iter().chain(custom).map(ToOwned::to_owned).collect();
-        let to = self.config.subscriber(self.server.clone(), &node);
-        self.connect(cx, to, Purpose::Subscribe { filters, deliveries });
-        let to = self.config.publisher(self.server.clone(), &node);
-        self.connect(cx, to, Purpose::Publish(self.outgoing.clone()));
+        let filters: Vec<String> =
+            topic::SUBSCRIPTIONS.into_iter().chain(custom).map(ToOwned::to_owned).collect();
+        for side in std::mem::take(&mut self.sides) {
+            let to = side.subscriber(&self.config, &node);
+            if let Some(on) = &side.serve_on {
+                let first = door::subscribe_first(&*self.ports.broker, to.clone(), &filters).await;
+                first.map_err(Failure::because)?;
+                self.open(cx, on.clone());
+            }
+            let (filters, deliveries) = (filters.clone(), deliveries.clone());
+            self.connect(cx, &side, to, Purpose::Subscribe { filters, deliveries });
+            let to = side.publisher(&self.config, &node);
+            self.connect(cx, &side, to, Purpose::Publish(side.outgoing.clone()));
+            self.sides.push(side);
+        }
         Ok(())
     }
 
@@ -118,13 +129,27 @@ impl Module for EventBus {
 }
 
 impl EventBus {
-    fn connect(&mut self, cx: &mut Context<Self>, to: ports::ConnectTo, purpose: Purpose) {
+    fn connect(&mut self, cx: &mut Context<Self>, side: &Side, to: ports::ConnectTo, purpose: Purpose) {
+        let rng = SmallRng::seed_from_u64(cx.rng().random());
+        let line = Line { mqtt: Arc::clone(&side.mqtt), to, purpose, rng };
+        self.keep_up(cx, |stop| line.run(stop));
+    }
+
+    fn open(&mut self, cx: &mut Context<Self>, on: ports::ServeOn) {
+        let rng = SmallRng::seed_from_u64(cx.rng().random());
+        let door = Door { broker: Arc::clone(&self.ports.broker), on, rng };
+        self.keep_up(cx, |stop| door.run(stop));
+    }
+
+    fn keep_up<F>(&mut self, cx: &mut Context<Self>, run: impl FnOnce(oneshot::Receiver<()>) -> F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
         let (stop, stops) = oneshot::channel();
         let (ended, stopped) = oneshot::channel();
-        let rng = SmallRng::seed_from_u64(cx.rng().random());
-        let line = Line { mqtt: Arc::clone(&self.ports.mqtt), to, purpose, rng };
+        let running = run(stops);
         cx.spawn(async move {
-            line.run(stops).await;
+            running.await;
             drop(ended);
         });
         self.lines.push(LineEnds { stop, stopped });
@@ -155,14 +180,18 @@ impl Handler<PublishLocal> for EventBus {
             self.note(Dropped::NoTopic, &shown);
             return Ok(());
         }
-        // Upstream's values for an external broker.
-        let (qos, is_retained) = (Qos::AtLeastOnce, false);
-        let publication = Publication { topic: topic.clone(), payload: publish.payload, qos, is_retained };
-        match self.outgoing.push(publication) {
-            Pushed::Queued => {}
-            Pushed::Displaced(number) => (0..number).for_each(|_| self.note(Dropped::Displaced, &topic)),
-            Pushed::Away => self.note(Dropped::Away, &topic),
-            Pushed::TooLarge => self.note(Dropped::TooLarge, &topic),
+        let push = |side: &Side| {
+            let (topic, payload) = (topic.clone(), publish.payload.clone());
+            side.outgoing.push(Publication { topic, payload, qos: side.qos, is_retained: side.is_retained })
+        };
+        let pushed: Vec<Pushed> = self.sides.iter().map(push).collect();
+        for pushed in pushed {
+            match pushed {
+                Pushed::Queued => {}
+                Pushed::Displaced(number) => (0..number).for_each(|_| self.note(Dropped::Displaced, &topic)),
+                Pushed::Away => self.note(Dropped::Away, &topic),
+                Pushed::TooLarge => self.note(Dropped::TooLarge, &topic),
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -10,7 +11,8 @@ use tokio::sync::Notify;
 
 use crate::filter::{is_filter, is_topic, matches};
 use crate::ports::{
-    Arrivals, Arrived, Client, ConnectTo, Connection, Credentials, Mqtt, MqttError, Publication, Qos, Receipt,
+    Arrivals, Arrived, Broker, Client, ConnectTo, Connection, Credentials, Mqtt, MqttError, Publication, Qos,
+    Receipt, ServeOn, Serving,
 };
 
 /// Messages that one client has not acknowledged, and those that wait for it: mosquitto's defaults.
@@ -24,6 +26,7 @@ pub struct MemoryBroker(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     is_away: bool,
+    refuses_to_serve: bool,
     user: Option<Credentials>,
     /// Filters that nobody may subscribe to.
     refused: Vec<String>,
@@ -69,6 +72,11 @@ impl MemoryBroker {
         self.state().refused.push(filter.to_owned());
     }
 
+    /// Makes it unable to listen, as when its port is taken, or able again.
+    pub fn refuse_to_serve(&self, refuses: bool) {
+        self.state().refuses_to_serve = refuses;
+    }
+
     /// Takes the broker away, or brings it back. Its sessions that are not clean outlive that.
     pub fn set_away(&self, is_away: bool) {
         self.state().is_away = is_away;
@@ -84,8 +92,8 @@ impl MemoryBroker {
         ids.iter().for_each(|id| state.end(id, None));
     }
 
-    /// Returns what clients did since this was last called: `connect <id>`, `subscribe <filter>`,
-    /// `disconnect <id>`.
+    /// Returns what was done since this was last called: `connect <id>`, `subscribe <filter>` and `disconnect
+    /// <id>` by clients, `serve <address>` and `stop <address>` by the process.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.state().log)
@@ -161,7 +169,7 @@ impl Session {
         self.receipts += 1;
         let receipt = Receipt(self.receipts);
         let (topic, payload) = (publication.topic.clone(), publication.payload.clone());
-        if publication.qos == Qos::AtLeastOnce {
+        if publication.qos > Qos::AtMostOnce {
             self.delivered.push_back((receipt, publication));
         }
         if topic.len() + payload.len() > self.packet_bytes_max {
@@ -199,6 +207,40 @@ impl Mqtt for MemoryBroker {
         let end = Arc::new(End { broker: self.clone(), client_id: to.client_id, number });
         let client = Arc::new(MemoryClient { end: Arc::clone(&end), packet_bytes_max: to.packet_bytes_max });
         Ok(Connection { is_resumed, client, arrivals: Box::new(MemoryArrivals { end, reader }) })
+    }
+}
+
+/// It plays the broker of a process, too; nobody outside of the process is there.
+#[async_trait]
+impl Broker for MemoryBroker {
+    fn local(&self) -> Arc<dyn Mqtt> {
+        Arc::new(self.clone())
+    }
+
+    async fn serve(&self, on: ServeOn) -> Result<Box<dyn Serving>, MqttError> {
+        let mut state = self.state();
+        if state.refuses_to_serve {
+            return Err(MqttError::Local(format!("cannot listen on {}", on.address)));
+        }
+        state.log.push(format!("serve {}", on.address));
+        Ok(Box::new(MemoryServing { broker: self.clone(), address: on.address }))
+    }
+}
+
+struct MemoryServing {
+    broker: MemoryBroker,
+    address: SocketAddr,
+}
+
+impl Serving for MemoryServing {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for MemoryServing {
+    fn drop(&mut self) {
+        self.broker.state().log.push(format!("stop {}", self.address));
     }
 }
 

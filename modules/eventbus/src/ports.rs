@@ -1,6 +1,7 @@
-//! What the event bus needs from outside: a client of an MQTT 3.1.1 broker.
+//! What the event bus needs from outside: a client of an MQTT 3.1.1 broker, and a broker in its process.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::server::ServerUrl;
 pub struct Ports {
     /// Reaches brokers.
     pub mqtt: Arc<dyn Mqtt>,
+    /// The broker within this process.
+    pub broker: Arc<dyn Broker>,
 }
 
 impl fmt::Debug for Ports {
@@ -96,6 +99,8 @@ pub enum Qos {
     AtMostOnce,
     /// At least once: QoS 1.
     AtLeastOnce,
+    /// Exactly once, as long as both ends keep their sessions: QoS 2.
+    ExactlyOnce,
 }
 
 /// A message to local clients.
@@ -126,6 +131,58 @@ pub struct Arrived {
     pub receipt: Receipt,
 }
 
+/// How a broker within the process serves clients outside of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeOn {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The files for TLS; plain TCP without.
+    pub tls: Option<ServerTls>,
+    /// Who may connect; everybody if there is none.
+    pub user: Option<Credentials>,
+    /// How many messages may wait for one client.
+    pub queue_max: usize,
+    /// The largest packet that is taken, in bytes.
+    pub packet_bytes_max: usize,
+}
+
+/// The PEM files of a broker's own TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// Its certificate chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities to which clients' certificates must chain; without it they need none.
+    pub clients: Option<PathBuf>,
+}
+
+/// A broker within the process. It outlives the event bus, with its sessions.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Returns the way to it from within the process, which is there whether it serves others or not.
+    ///
+    /// A client on this way is answered whether its arrivals are read or not. What clients outside of the
+    /// process publish for its subscriptions with QoS 1 or 2 is acknowledged to them only once it has
+    /// acknowledged it, also while a session of it that is not clean has no connection.
+    fn local(&self) -> Arc<dyn Mqtt>;
+
+    /// Serves clients outside of the process, until what it returns is dropped.
+    async fn serve(&self, on: ServeOn) -> Result<Box<dyn Serving>, MqttError>;
+}
+
+/// A broker that serves. It stops when this is dropped.
+pub trait Serving: Send {
+    /// Returns where it listens, useful when the port was 0.
+    fn address(&self) -> SocketAddr;
+}
+
+impl fmt::Debug for dyn Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").field("address", &self.address()).finish()
+    }
+}
+
 /// Connects to brokers.
 #[async_trait]
 pub trait Mqtt: Send + Sync {
@@ -154,6 +211,14 @@ impl fmt::Debug for Connection {
 pub trait Client: Send + Sync {
     /// Subscribes with QoS 1, and returns when the broker has confirmed it.
     async fn subscribe(&self, filter: &str) -> Result<(), MqttError>;
+
+    /// Ends a subscription, and returns when the broker has confirmed it.
+    ///
+    /// An adapter that leaves it to the end of the connection may do nothing: what still comes is ignored.
+    async fn unsubscribe(&self, filter: &str) -> Result<(), MqttError> {
+        let _unused = filter;
+        Ok(())
+    }
 
     /// Publishes, and returns when the broker has the message; with QoS 0, when it is sent.
     ///

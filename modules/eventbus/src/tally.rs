@@ -5,15 +5,23 @@ use std::collections::BTreeMap;
 /// Counts what happened, by kind. A kind is to be told the first time and then each time that its count
 /// has doubled, so that a flood of messages is no flood of lines.
 #[derive(Debug)]
-pub(crate) struct Tally<K>(BTreeMap<K, u64>);
+pub struct Tally<K>(BTreeMap<K, u64>);
+
+impl<K> Default for Tally<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
 
 impl<K: Ord> Tally<K> {
-    pub(crate) const fn new() -> Self {
+    /// Has counted nothing.
+    #[must_use]
+    pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
     /// Counts one, and returns the count if it is to be told.
-    pub(crate) fn count(&mut self, kind: K) -> Option<u64> {
+    pub fn count(&mut self, kind: K) -> Option<u64> {
         let count = self.0.entry(kind).or_default();
         *count += 1;
         count.is_power_of_two().then_some(*count)

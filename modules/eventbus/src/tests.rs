@@ -11,10 +11,12 @@ use protocol::edge::MetaError;
 
 use super::*;
 use crate::memory::{MemoryBroker, message};
-use crate::ports::{Arrived, ConnectTo, Connection, Credentials, Mqtt};
+use crate::ports::{Arrived, ConnectTo, Connection, Credentials, Mqtt, Qos};
+use crate::server::ServerUrl;
 
 mod connection;
 mod incoming;
+mod modes;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,7 +24,8 @@ const SECOND: Duration = Duration::from_secs(1);
 type Calls = Rc<RefCell<Vec<(CallDevice, Responder<Result<(), MetaError>>)>>>;
 
 fn builder(config: EventBusConfig, broker: &MemoryBroker) -> ProbeBuilder<EventBus> {
-    Probe::new(config, Ports { mqtt: Arc::new(broker.clone()) })
+    let (mqtt, within) = (Arc::new(broker.clone()), Arc::new(broker.clone()));
+    Probe::new(config, Ports { mqtt, broker: within })
 }
 
 /// Starts the event bus with device twins that take everything.
