@@ -32,7 +32,8 @@ pub struct EventBusConfig {
     pub mqtt_mode: u8,
     /// The address of the external broker. Default `tcp://127.0.0.1:1883`.
     pub mqtt_server_external: String,
-    /// The client id of the connection that subscribes. Default `hub-client-sub-<node>`.
+    /// The client id of the connection that subscribes for devices. Default `hub-client-sub-<node>`. The one
+    /// that subscribes for the rules of the cloud has this id and `-rule`, by default `hub-client-rule-<node>`.
     #[serde(rename = "mqttSubClientID")]
     pub mqtt_sub_client_id: String,
     /// The client id of the connection that publishes. Default `hub-client-pub-<node>`.
@@ -134,6 +135,15 @@ impl EventBusConfig {
     pub(crate) fn publisher(&self, server: ServerUrl, node: &str) -> ConnectTo {
         let client_id = or(&self.mqtt_pub_client_id, || format!("hub-client-pub-{node}"));
         self.connect_to(server, client_id)
+    }
+
+    /// Returns how the connection that subscribes for the rules of the cloud is made.
+    pub(crate) fn router(&self, server: ServerUrl, node: &str) -> ConnectTo {
+        let client_id = match self.mqtt_sub_client_id.as_str() {
+            "" => format!("hub-client-rule-{node}"),
+            chosen => format!("{chosen}-rule"),
+        };
+        ConnectTo { client_id, ..self.subscriber(server, node) }
     }
 
     pub(crate) fn message_bytes_max(&self) -> usize {

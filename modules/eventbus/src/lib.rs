@@ -1,9 +1,10 @@
 //! The node's local clients, by MQTT.
 //!
 //! The event bus is a client of a broker that runs beside the node: what devices and mappers publish is
-//! handed to the device twins, and acknowledged to the broker only once it was taken; what the node has
-//! to tell them is published. Reading waits for the device twins, so that a node that is slow leaves
-//! messages with the broker. See docs/mqtt.md.
+//! handed to the device twins, what is for the rules of the cloud to the hub, and acknowledged to the broker
+//! only once it was taken; what the node or a rule has to tell them is published. Reading waits for the
+//! device twins and for the hub, each on a connection of its own, so that a node that is slow leaves messages
+//! with the broker. See docs/mqtt.md and docs/rules.md.
 
 mod config;
 mod filter;
@@ -13,6 +14,7 @@ mod line;
 mod outgoing;
 mod pause;
 pub mod ports;
+mod rules;
 mod server;
 mod tally;
 mod topic;
@@ -24,17 +26,22 @@ pub mod memory;
 use std::sync::Arc;
 use std::time::Duration;
 
+use beehive::latest::Sender;
 use beehive::{BuildError, Context, Failure, Group, Handler, Module, ModuleName, Wiring};
+use bytes::Bytes;
 use protocol::device::{CallDevice, PublishLocal};
+use protocol::edge::AskCloud;
+use protocol::rules::{ChangeTopics, DeliverLocal};
 use protocol::{NodeName, group};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use store::Texts;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::incoming::Incoming;
-use crate::line::{Line, Purpose};
-use crate::outgoing::{Outgoing, Pushed};
+use crate::line::{Filters, Line, Purpose, Topics};
+use crate::outgoing::{Asker, Outgoing, Pushed};
 use crate::ports::{Publication, Qos};
 use crate::server::ServerUrl;
 use crate::tally::Tally;
@@ -45,6 +52,9 @@ pub use crate::server::{Scheme, ServerUrl as BrokerUrl};
 
 /// The time that the connections get to end in order when the module stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The tree of the topics that rules want.
+const TREE: &str = "eventbus.topics";
 
 /// Why a message to local clients is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +71,9 @@ pub struct EventBus {
     config: EventBusConfig,
     server: ServerUrl,
     ports: Ports,
+    kept: Texts,
+    /// What the rules of the cloud want.
+    topics: Sender<Topics>,
     outgoing: Outgoing,
     dropped: Tally<Dropped>,
     lines: Vec<LineEnds>,
@@ -84,24 +97,30 @@ impl Module for EventBus {
         let server = ServerUrl::parse(&config.mqtt_server_external)
             .map_err(|problem| BuildError::new(format!("mqttServerExternal: {problem}")))?;
         let (outgoing, dropped) = (Outgoing::new(), Tally::new());
-        Ok(Self { config, server, ports, outgoing, dropped, lines: Vec::new() })
+        let (kept, topics) = (Texts::new(ports.store.clone(), TREE), Sender::new(Topics::default()));
+        Ok(Self { config, server, ports, kept, topics, outgoing, dropped, lines: Vec::new() })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
-        wiring.handles::<PublishLocal>();
-        wiring.may_ask::<CallDevice>(group::TWIN);
+        wiring.handles::<PublishLocal>().handles::<ChangeTopics>().defers::<DeliverLocal>();
+        wiring.may_ask::<CallDevice>(group::TWIN).may_ask::<AskCloud>(group::HUB);
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
-        let (deliveries, delivered) = mpsc::channel(1);
-        let rng = SmallRng::seed_from_u64(cx.rng().random());
-        let incoming = Incoming::new(cx.bus().clone(), rng, self.config.message_bytes_max());
-        cx.spawn(incoming.run(delivered));
+        let topics = self.kept.load().map_err(Failure::because)?;
+        tracing::debug!(topics = topics.len(), "read what the rules of the cloud want");
+        self.topics.replace(Arc::new(topics));
         let node = cx.node().to_owned();
-        let custom = self.config.mqtt_topics.iter().map(String::as_str);
-        let filters = topic::SUBSCRIPTIONS.into_iter().chain(custom).map(ToOwned::to_owned).collect();
-        let to = self.config.subscriber(self.server.clone(), &node);
-        self.connect(cx, to, Purpose::Subscribe { filters, deliveries });
+        let own = |of_devices: bool| {
+            let custom = self.config.mqtt_topics.iter();
+            custom.filter(move |filter| topic::is_of_devices(filter) == of_devices).cloned()
+        };
+        let fixed = topic::OF_DEVICES.into_iter().map(ToOwned::to_owned).chain(own(true)).collect();
+        let of_devices = Filters { fixed, routed: None };
+        let fixed = topic::FOR_CLOUD.into_iter().map(ToOwned::to_owned).chain(own(false)).collect();
+        let for_cloud = Filters { fixed, routed: Some(self.topics.subscribe()) };
+        self.subscribe(cx, self.config.subscriber(self.server.clone(), &node), of_devices);
+        self.subscribe(cx, self.config.router(self.server.clone(), &node), for_cloud);
         let to = self.config.publisher(self.server.clone(), &node);
         self.connect(cx, to, Purpose::Publish(self.outgoing.clone()));
         Ok(())
@@ -118,6 +137,16 @@ impl Module for EventBus {
 }
 
 impl EventBus {
+    /// Takes what arrives on a connection of its own.
+    fn subscribe(&mut self, cx: &mut Context<Self>, to: ports::ConnectTo, filters: Filters) {
+        let (deliveries, delivered) = mpsc::channel(1);
+        let rng = SmallRng::seed_from_u64(cx.rng().random());
+        let bytes_max = self.config.message_bytes_max();
+        let incoming = Incoming::new(cx.bus().clone(), rng, bytes_max, filters.clone());
+        cx.spawn(incoming.run(delivered));
+        self.connect(cx, to, Purpose::Subscribe { filters, deliveries });
+    }
+
     fn connect(&mut self, cx: &mut Context<Self>, to: ports::ConnectTo, purpose: Purpose) {
         let (stop, stops) = oneshot::channel();
         let (ended, stopped) = oneshot::channel();
@@ -146,23 +175,33 @@ impl EventBus {
     }
 }
 
-impl Handler<PublishLocal> for EventBus {
-    async fn handle(&mut self, publish: PublishLocal, cx: &mut Context<Self>) -> Result<(), Failure> {
-        let node = NodeName::parse(cx.node()).map_err(Failure::because)?;
-        let topic = topic::text(publish.topic, &node);
-        if !filter::is_topic(&topic) {
-            let shown: String = topic.chars().take(256).collect();
-            self.note(Dropped::NoTopic, &shown);
-            return Ok(());
-        }
+impl EventBus {
+    fn publish(&mut self, topic: String, payload: Bytes, asker: Asker) {
         // Upstream's values for an external broker.
         let (qos, is_retained) = (Qos::AtLeastOnce, false);
-        let publication = Publication { topic: topic.clone(), payload: publish.payload, qos, is_retained };
-        match self.outgoing.push(publication) {
+        let publication = Publication { topic: topic.clone(), payload, qos, is_retained };
+        match self.outgoing.push(publication, asker) {
             Pushed::Queued => {}
             Pushed::Displaced(number) => (0..number).for_each(|_| self.note(Dropped::Displaced, &topic)),
             Pushed::Away => self.note(Dropped::Away, &topic),
             Pushed::TooLarge => self.note(Dropped::TooLarge, &topic),
+        }
+    }
+
+    fn note_no_topic(&mut self, topic: &str) -> String {
+        let shown: String = topic.chars().take(256).collect();
+        self.note(Dropped::NoTopic, &shown);
+        shown
+    }
+}
+
+impl Handler<PublishLocal> for EventBus {
+    async fn handle(&mut self, publish: PublishLocal, cx: &mut Context<Self>) -> Result<(), Failure> {
+        let node = NodeName::parse(cx.node()).map_err(Failure::because)?;
+        let topic = topic::text(publish.topic, &node);
+        match filter::is_topic(&topic) {
+            true => self.publish(topic, publish.payload, None),
+            false => drop(self.note_no_topic(&topic)),
         }
         Ok(())
     }

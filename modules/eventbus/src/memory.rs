@@ -85,7 +85,7 @@ impl MemoryBroker {
     }
 
     /// Returns what clients did since this was last called: `connect <id>`, `subscribe <filter>`,
-    /// `disconnect <id>`.
+    /// `unsubscribe <filter>`, `disconnect <id>`.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.state().log)
@@ -248,6 +248,13 @@ impl Client for MemoryClient {
             }
             kept.into_iter().for_each(|publication| session.offer(publication));
         })
+    }
+
+    async fn unsubscribe(&self, filter: &str) -> Result<(), MqttError> {
+        tokio::task::yield_now().await;
+        self.end.with(|session| session.filters.retain(|known| known != filter))?;
+        self.end.broker.state().log.push(format!("unsubscribe {filter}"));
+        Ok(())
     }
 
     async fn publish(&self, publication: Publication) -> Result<(), MqttError> {

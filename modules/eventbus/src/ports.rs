@@ -1,4 +1,4 @@
-//! What the event bus needs from outside: a client of an MQTT 3.1.1 broker.
+//! What the event bus needs from outside: a client of an MQTT 3.1.1 broker, and a store.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use store::SharedMedium;
 
 use crate::config::Password;
 use crate::server::ServerUrl;
@@ -16,6 +17,8 @@ use crate::server::ServerUrl;
 pub struct Ports {
     /// Reaches brokers.
     pub mqtt: Arc<dyn Mqtt>,
+    /// Keeps which topics the rules of the cloud want.
+    pub store: SharedMedium,
 }
 
 impl fmt::Debug for Ports {
@@ -154,6 +157,14 @@ impl fmt::Debug for Connection {
 pub trait Client: Send + Sync {
     /// Subscribes with QoS 1, and returns when the broker has confirmed it.
     async fn subscribe(&self, filter: &str) -> Result<(), MqttError>;
+
+    /// Ends a subscription, and returns when the broker has confirmed it.
+    ///
+    /// An adapter that leaves it to the end of the connection may do nothing: what still comes is ignored.
+    async fn unsubscribe(&self, filter: &str) -> Result<(), MqttError> {
+        let _unused = filter;
+        Ok(())
+    }
 
     /// Publishes, and returns when the broker has the message; with QoS 0, when it is sent.
     ///

@@ -8,6 +8,7 @@ use beehive::{Probe, Responder};
 use bytes::Bytes;
 use protocol::device::{DeviceCall, DeviceId, LocalTopic};
 use protocol::edge::MetaError;
+use store::MemoryStore;
 
 use super::*;
 use crate::memory::{MemoryBroker, message};
@@ -15,6 +16,7 @@ use crate::ports::{Arrived, ConnectTo, Connection, Credentials, Mqtt};
 
 mod connection;
 mod incoming;
+mod rules;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,7 +24,7 @@ const SECOND: Duration = Duration::from_secs(1);
 type Calls = Rc<RefCell<Vec<(CallDevice, Responder<Result<(), MetaError>>)>>>;
 
 fn builder(config: EventBusConfig, broker: &MemoryBroker) -> ProbeBuilder<EventBus> {
-    Probe::new(config, Ports { mqtt: Arc::new(broker.clone()) })
+    Probe::new(config, Ports { mqtt: Arc::new(broker.clone()), store: Arc::new(MemoryStore::new()) })
 }
 
 /// Starts the event bus with device twins that take everything.
