@@ -14,11 +14,11 @@ use store::{MemoryStore, SharedMedium};
 use store_sled::{OnDamage, OpenError, SledMedium};
 use wire::MemoryNetwork;
 
-use crate::EdgePorts;
 use crate::dial::NetDialer;
 use crate::enrol::Enrolment;
 use crate::mqtt::MqttClient;
 use crate::runtime::{edged_ports, hollow};
+use crate::{EdgePorts, ServicePorts};
 
 /// The edge of a Beehive cluster: the agent of one node.
 #[derive(Debug, Parser)]
@@ -92,7 +92,8 @@ async fn prepare(
         name => name.to_owned(),
     };
     let hub = edgehub::Ports { dialer: Arc::new(NetDialer), store: store.clone() };
-    Ok((EdgePorts { store, hub, mqtt: Arc::new(MqttClient), edged }, name))
+    let services = ServicePorts::default();
+    Ok((EdgePorts { store, hub, mqtt: Arc::new(MqttClient), services, edged }, name))
 }
 
 /// Says that KubeEdge's edgecore kept something that was not taken over. Its database is the file beside
@@ -131,6 +132,7 @@ fn inert() -> EdgePorts {
         store: store.clone(),
         hub: edgehub::Ports { dialer: Arc::new(MemoryNetwork::default()), store },
         mqtt: Arc::new(MqttClient),
+        services: ServicePorts::default(),
         edged: hollow(&EdgedConfig::default()),
     }
 }

@@ -15,6 +15,7 @@ use protocol::device::{CallDevice, DeviceCall, LocalTopic, PublishLocal};
 use protocol::edge::MetaError;
 use protocol::group;
 use serde_json::json;
+use store::MemoryStore;
 use tokio::time::timeout;
 
 use crate::mosquitto::{Mosquitto, PATIENCE, with_mosquitto};
@@ -62,7 +63,9 @@ async fn launch(broker: &Mosquitto) -> Node {
         "mqttPassword": user.password.reveal(),
     });
     let sections = Sections::from([("eventBus".to_owned(), Section { body, ..Section::default() })]);
-    let catalog = Catalog::new().with::<Echo>(()).with::<EventBus>(Ports { mqtt: Arc::new(MqttClient) });
+    let catalog = Catalog::new()
+        .with::<Echo>(())
+        .with::<EventBus>(Ports { mqtt: Arc::new(MqttClient), store: Arc::new(MemoryStore::new()) });
     Node::launch(catalog, sections, NodeOptions::default()).await.expect("it is wired")
 }
 
