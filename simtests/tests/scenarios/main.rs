@@ -12,4 +12,5 @@ mod links;
 mod offline;
 mod pods;
 mod records;
+mod rules;
 mod soak;
