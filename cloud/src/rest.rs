@@ -31,3 +31,6 @@ fn write_headers(headers: &Headers) -> HeaderMap {
     }
     written
 }
+
+#[cfg(test)]
+mod tests;

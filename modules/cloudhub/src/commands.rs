@@ -59,7 +59,10 @@ impl Commands {
         if state.is_over {
             return responder.reply(Err(CommandError::NotConnected));
         }
-        if state.unanswered >= UNANSWERED_MAX || state.bytes + bytes > BYTES_MAX {
+        if !state.has_room(bytes) {
+            state.sweep();
+        }
+        if !state.has_room(bytes) {
             return responder.reply(Err(CommandError::Overloaded));
         }
         state.unanswered += 1;
@@ -134,18 +137,7 @@ impl Commands {
 
     /// Forgets those who wait no longer.
     pub(crate) fn sweep(&self) {
-        let mut state = self.0.0.borrow_mut();
-        let gone: Vec<MessageId> = state
-            .sent
-            .iter()
-            .filter(|(_, asker)| asker.responder.is_closed())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in gone {
-            if let Some(asker) = state.sent.remove(&id) {
-                state.free(asker.bytes);
-            }
-        }
+        self.0.0.borrow_mut().sweep();
     }
 
     /// Ends: what was sent may have been done, what was not was not.
@@ -161,6 +153,26 @@ impl Commands {
 }
 
 impl State {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.unanswered < UNANSWERED_MAX && self.bytes + bytes <= BYTES_MAX
+    }
+
+    fn sweep(&mut self) {
+        let is_left = |asker: &Asker| asker.responder.is_closed();
+        let left = self.sent.iter().filter(|(_, asker)| is_left(asker));
+        let left: Vec<MessageId> = left.map(|(id, _)| id.clone()).collect();
+        for asker in left.iter().filter_map(|id| self.sent.remove(id)).collect::<Vec<_>>() {
+            self.free(asker.bytes);
+        }
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            waiting.partition(|waiting| waiting.asker.as_ref().is_some_and(is_left));
+        self.waiting = kept.into();
+        for asker in gone.into_iter().filter_map(|waiting| waiting.asker) {
+            self.free(asker.bytes);
+        }
+    }
+
     fn free(&mut self, bytes: usize) {
         self.unanswered = self.unanswered.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);

@@ -23,6 +23,7 @@ impl Pattern {
         let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
         let segments = trimmed.split('/').map(|segment| {
             let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            let name = name.filter(|name| !name.is_empty() && !name.contains(['{', '}']));
             match name {
                 _ if !is_segment(segment) => {
                     Err(format!("the path {text:?} has an empty or a dotted segment"))

@@ -171,9 +171,8 @@ async fn an_application_has_an_allowed_url_called_and_no_other() {
     let body = format!(r#"{{"method":"POST","targetURL":"{URL}","payload":{{"k":"v"}}}}"#);
     let expect = r#"{"code":200,"msg":"receive response from cloud successfully","body":"from the cloud"}"#;
     assert_eq!(machine.app(Some(&body)).await.expect("somebody listens"), expect);
-    let [AskCloud(NodeRequest::CallUrl { url, body: sent })] = &probe.asked::<AskCloud>()[..] else {
-        panic!("one request")
-    };
+    let asked = probe.asked::<AskCloud>();
+    let [AskCloud(NodeRequest::CallUrl { url, body: sent })] = &asked[..] else { panic!("one request") };
     assert_eq!((url.as_str(), &sent[..]), (URL, body.as_bytes()));
     for body in [None, Some("?"), Some(r#"{"targetURL":"http://other"}"#)] {
         let answer = machine.app(body).await.expect("somebody listens");

