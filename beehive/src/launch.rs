@@ -92,7 +92,7 @@ impl<M: Module> Blueprint for Plan<M> {
             section: M::SECTION,
             handled: wiring.handled.iter().map(|it| (it.type_id, it.name, it.replies_unit)).collect(),
             asked: wiring.asked,
-            is_enabled: true,
+            is_enabled: M::ENABLED,
         }
     }
 
@@ -208,10 +208,10 @@ impl<M: Module> Built for Ready<M> {
 
 /// Gathers what launch checks about the modules of a catalog.
 pub(crate) fn facts(blueprints: &[Box<dyn Blueprint>], sections: &Sections) -> Vec<Facts> {
-    let is_enabled = |key: &str| sections.get(key).and_then(|section| section.enable).unwrap_or(true);
+    let said = |key: &str| sections.get(key).and_then(|section| section.enable);
     let facts = blueprints.iter().map(|blueprint| {
         let facts = blueprint.facts();
-        Facts { is_enabled: is_enabled(facts.section), ..facts }
+        Facts { is_enabled: said(facts.section).unwrap_or(facts.is_enabled), ..facts }
     });
     facts.collect()
 }

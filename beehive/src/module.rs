@@ -24,6 +24,8 @@ pub trait Module: Sized + 'static {
     const GROUP: Group;
     /// The key of its section in the configuration file.
     const SECTION: &'static str = Self::NAME.as_str();
+    /// Whether it runs where its section has no `enable`, or is not there.
+    const ENABLED: bool = true;
     /// Its section.
     type Config: ModuleConfig;
     /// What it needs from outside: stores, sockets, clients. Cloned for each value that is built.

@@ -226,6 +226,33 @@ async fn a_disabled_module_needs_nothing_and_its_section_is_not_read() {
     launch(catalog(), list).await.unwrap();
 }
 
+/// Runs only where its section says so.
+struct Sauna;
+
+impl Module for Sauna {
+    const NAME: ModuleName = ModuleName::new("sauna");
+    const GROUP: Group = ROOMS;
+    const ENABLED: bool = false;
+    type Config = ();
+    type Ports = ();
+
+    fn build((): (), (): ()) -> Result<Self, BuildError> {
+        Err(BuildError::new("there is no wood"))
+    }
+
+    fn wire(_: &mut Wiring<Self>) {}
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_module_that_is_off_by_default_runs_where_its_section_says_so() {
+    let with_sauna = || catalog().with::<Sauna>(());
+    launch(with_sauna(), Sections::new()).await.unwrap();
+    launch(with_sauna(), sections([("sauna", Section::default())])).await.unwrap();
+    let found = problems(with_sauna(), sections([("sauna", section(true, json!({})))])).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("there is no wood"), "{found:?}");
+}
+
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn two_servers_of_one_request_in_a_group_are_one_too_many() {
     let found = problems(catalog().with::<Oil>(()), Sections::new()).await;

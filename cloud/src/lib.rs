@@ -5,6 +5,7 @@ pub mod enrol;
 pub mod https;
 pub mod leader;
 pub mod quic;
+pub mod rest;
 pub mod ws;
 
 mod accept;
@@ -22,6 +23,8 @@ use beehive::Catalog;
 use cloudhub::CloudHub;
 use devicecontroller::DeviceController;
 use edgecontroller::EdgeController;
+use router::Router;
+use router::ports::{RestClient, RestListener};
 use scheduler::{NodeLifecycle, Scheduler};
 use synccontroller::SyncController;
 use wire::link::Listener;
@@ -37,8 +40,29 @@ pub struct CloudPorts {
     pub kube: kube::Client,
     /// Where edges come from.
     pub listeners: Vec<Arc<dyn Listener>>,
+    /// How the router speaks REST.
+    pub rest: RestPorts,
     /// The embedded API server, if that is the Kubernetes API.
     pub api_server: Option<ApiServer>,
+}
+
+/// Where REST clients come from, and what reaches REST endpoints.
+#[derive(Clone)]
+pub struct RestPorts {
+    /// Where clients come from.
+    pub listener: Arc<dyn RestListener>,
+    /// Reaches endpoints.
+    pub client: Arc<dyn RestClient>,
+}
+
+impl Default for RestPorts {
+    /// Returns those of this machine's network.
+    fn default() -> Self {
+        Self {
+            listener: Arc::new(rest::HttpRestListener::default()),
+            client: Arc::new(rest::HttpRestClient::default()),
+        }
+    }
 }
 
 impl fmt::Debug for CloudPorts {
@@ -51,13 +75,18 @@ impl fmt::Debug for CloudPorts {
 /// looks after its own nodes.
 #[must_use]
 pub fn catalog(ports: CloudPorts) -> Catalog {
-    let CloudPorts { kube, listeners, api_server } = ports;
+    let CloudPorts { kube, listeners, rest, api_server } = ports;
     let links = |catalog: Catalog| {
         catalog
             .with::<CloudHub>(cloudhub::Ports { listeners: listeners.clone() })
             .with::<EdgeController>(kube.clone())
             .with::<DeviceController>(kube.clone())
             .with::<SyncController>(kube.clone())
+            .with::<Router>(router::Ports {
+                kube: kube.clone(),
+                listener: rest.listener.clone(),
+                client: rest.client.clone(),
+            })
     };
     match api_server {
         None => links(Catalog::new()),

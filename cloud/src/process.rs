@@ -15,12 +15,12 @@ use store::MemoryStore;
 use store_sled::{OnDamage, SledMedium};
 use tokio::time::sleep;
 
-use crate::CloudPorts;
 use crate::embedded::{Embedded, EmbeddedOptions, client};
 use crate::enrol::{EnrolError, Enrolment};
 use crate::leader::{Leader, LeaderTimes};
 use crate::quic::QuicListener;
 use crate::ws::{CertifiedListener, WsListener};
+use crate::{CloudPorts, RestPorts};
 
 /// The pause after certificates could not be had, and the longest one.
 const ENROL_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -162,12 +162,12 @@ async fn prepare(
     if let Some(path) = kubeconfig {
         let kube = outside(path, loaded.settings.master.as_deref()).await?;
         tracing::info!(kubeconfig = %path.display(), "serving the cluster of a kubeconfig");
-        return Ok((CloudPorts { kube, listeners, api_server: None }, None));
+        return Ok((CloudPorts { kube, listeners, rest: RestPorts::default(), api_server: None }, None));
     }
     if Path::new(IN_CLUSTER).exists() {
         let kube = kube::Client::try_from(kube::Config::incluster()?)?;
         tracing::info!("serving the cluster that this process runs in");
-        return Ok((CloudPorts { kube, listeners, api_server: None }, None));
+        return Ok((CloudPorts { kube, listeners, rest: RestPorts::default(), api_server: None }, None));
     }
     let settings = &loaded.settings;
     let api = &settings.api_server;
@@ -182,7 +182,12 @@ async fn prepare(
     let path = api.directory.join("kubeconfig");
     embedded.write_kubeconfig(&path)?;
     tracing::info!(address = %embedded.address(), kubeconfig = %path.display(), "serving a cluster of its own");
-    let ports = CloudPorts { kube: embedded.client(), listeners, api_server: Some(embedded.server()) };
+    let ports = CloudPorts {
+        kube: embedded.client(),
+        listeners,
+        rest: RestPorts::default(),
+        api_server: Some(embedded.server()),
+    };
     Ok((ports, Some(embedded)))
 }
 
@@ -213,5 +218,10 @@ async fn inert() -> Result<CloudPorts, Problem> {
     let options = Options::new(Arc::new(SystemClock), 0, SigningKey::new([0; 32]));
     let options = Options { definitions: Vec::new, ..options };
     let server = ApiServer::open(Arc::new(MemoryStore::new()), options).await?;
-    Ok(CloudPorts { kube: client(&server), listeners: Vec::new(), api_server: Some(server) })
+    Ok(CloudPorts {
+        kube: client(&server),
+        listeners: Vec::new(),
+        rest: RestPorts::default(),
+        api_server: Some(server),
+    })
 }

@@ -37,7 +37,7 @@ const IN_THE_CLUSTER: [&str; 16] = [
     "certificates.k8s.io/certificatesigningrequests create get",
 ];
 /// The same of subresources and of records.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 12] = [
     "/nodes/status patch",
     "/pods/status patch",
     "/serviceaccounts/token create",
@@ -48,6 +48,8 @@ const PARTS: [&str; 10] = [
     "devices.kubeedge.io/devices get list watch",
     "devices.kubeedge.io/devicemodels get list watch",
     "devices.kubeedge.io/devicestatuses get create patch",
+    "rules.kubeedge.io/ruleendpoints get list watch",
+    "rules.kubeedge.io/rules get list watch patch",
 ];
 /// What it does in one namespace or with one object, as `namespace group/resource name verbs`.
 const IN_A_PLACE: [&str; 9] = [

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -38,10 +38,16 @@ pub(crate) enum Wanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    /// The time by the server's clock, as it wrote it.
-    pub(crate) date: Option<String>,
+    pub(crate) headers: HeaderMap,
     /// Empty where it was not wanted.
     pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// Returns the time by the server's clock, as it wrote it.
+    pub(crate) fn date(&self) -> Option<&str> {
+        self.headers.get(header::DATE).and_then(|date| date.to_str().ok())
+    }
 }
 
 /// Says why there is no answer.
@@ -91,8 +97,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     let answer = async {
         let answer = sender.send_request(request).await.map_err(ExchangeError::Http)?;
         let status = answer.status();
-        let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
-        let date = date.map(str::to_owned);
+        let headers = answer.headers().clone();
         let body = match wanted {
             Wanted::Status => Bytes::new(),
             Wanted::Body { bytes_max } => {
@@ -100,7 +105,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
                 body.map_err(ExchangeError::Body)?.to_bytes()
             }
         };
-        Ok(Answer { status, date, body })
+        Ok(Answer { status, headers, body })
     };
     let mut answer = std::pin::pin!(answer);
     tokio::select! {
@@ -154,7 +159,7 @@ mod tests {
     async fn a_status_does_not_wait_for_the_body() {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
         let read = ask(answer, Wanted::Status, PATIENCE).await.expect("an answer");
-        assert_eq!(read, Answer { status: StatusCode::OK, date: None, body: Bytes::new() });
+        assert_eq!((read.status, read.date(), read.body.len()), (StatusCode::OK, None, 0));
     }
 
     #[tokio::test]

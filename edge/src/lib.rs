@@ -9,6 +9,7 @@ pub mod machine;
 pub mod mqtt;
 pub mod prober;
 pub mod runtime;
+pub mod services;
 
 mod http1;
 mod process;
@@ -26,6 +27,8 @@ use edgehub::EdgeHub;
 use eventbus::EventBus;
 use eventbus::ports::{Broker, Mqtt};
 use metamanager::MetaManager;
+use servicebus::ServiceBus;
+use servicebus::ports::{AppListener, ServiceClient};
 use store::SharedMedium;
 
 pub use process::{Args, inert_catalog, main_with, open_store};
@@ -41,8 +44,26 @@ pub struct EdgePorts {
     pub mqtt: Arc<dyn Mqtt>,
     /// The broker of local clients within the process.
     pub broker: Arc<dyn Broker>,
+    /// Reaches the node's services and applications.
+    pub services: ServicePorts,
     /// Runs pods.
     pub edged: EdgedPorts,
+}
+
+/// How the node's HTTP services are reached, and where its applications come from.
+#[derive(Clone)]
+pub struct ServicePorts {
+    /// Calls services.
+    pub client: Arc<dyn ServiceClient>,
+    /// Where applications come from.
+    pub listener: Arc<dyn AppListener>,
+}
+
+impl Default for ServicePorts {
+    /// Returns those of this machine.
+    fn default() -> Self {
+        Self { client: Arc::new(services::LoopbackClient), listener: Arc::new(services::HttpAppListener) }
+    }
 }
 
 impl fmt::Debug for EdgePorts {
@@ -60,7 +81,16 @@ pub fn catalog(ports: EdgePorts) -> Catalog {
     Catalog::new()
         .with::<MetaManager>(ports.store.clone())
         .with::<EdgeHub>(ports.hub)
-        .with::<DeviceTwin>(ports.store)
-        .with::<EventBus>(eventbus::Ports { mqtt: ports.mqtt, broker: ports.broker })
+        .with::<DeviceTwin>(ports.store.clone())
+        .with::<EventBus>(eventbus::Ports {
+            mqtt: ports.mqtt,
+            broker: ports.broker,
+            store: ports.store.clone(),
+        })
+        .with::<ServiceBus>(servicebus::Ports {
+            store: ports.store,
+            services: ports.services.client,
+            listener: ports.services.listener,
+        })
         .with::<Edged>(ports.edged)
 }

@@ -14,11 +14,11 @@ use store::{MemoryStore, SharedMedium};
 use store_sled::{OnDamage, OpenError, SledMedium};
 use wire::MemoryNetwork;
 
-use crate::EdgePorts;
 use crate::dial::NetDialer;
 use crate::enrol::Enrolment;
 use crate::mqtt::{EmbeddedBroker, MqttClient};
 use crate::runtime::{edged_ports, hollow};
+use crate::{EdgePorts, ServicePorts};
 
 /// The edge of a Beehive cluster: the agent of one node.
 #[derive(Debug, Parser)]
@@ -93,7 +93,8 @@ async fn prepare(
     };
     let hub = edgehub::Ports { dialer: Arc::new(NetDialer), store: store.clone() };
     let (mqtt, broker) = (Arc::new(MqttClient), Arc::new(EmbeddedBroker::new()));
-    Ok((EdgePorts { store, hub, mqtt, broker, edged }, name))
+    let services = ServicePorts::default();
+    Ok((EdgePorts { store, hub, mqtt, broker, services, edged }, name))
 }
 
 /// Says that KubeEdge's edgecore kept something that was not taken over. Its database is the file beside
@@ -133,6 +134,7 @@ fn inert() -> EdgePorts {
         hub: edgehub::Ports { dialer: Arc::new(MemoryNetwork::default()), store },
         mqtt: Arc::new(MqttClient),
         broker: Arc::new(EmbeddedBroker::new()),
+        services: ServicePorts::default(),
         edged: hollow(&EdgedConfig::default()),
     }
 }

@@ -304,7 +304,9 @@ async fn listen(
         };
         let Event::Incoming(Packet::Publish(publish)) = event else { continue };
         let answer: Value = serde_json::from_slice(&publish.payload).unwrap();
-        let Some(number) = answer["event_id"].as_str().and_then(|it| it.parse::<usize>().ok()) else { continue };
+        let Some(number) = answer["event_id"].as_str().and_then(|it| it.parse::<usize>().ok()) else {
+            continue;
+        };
         assert!(answer["code"].is_null(), "an update was refused: {answer}");
         let now = u64::try_from(began.elapsed().as_micros()).unwrap();
         latencies.push(Duration::from_micros(now - sent[number].load(Ordering::Relaxed)));
@@ -344,10 +346,16 @@ fn print(args: &Args, run: &Run, (before, after): (Usage, Usage), writes: u64, s
     println!("updates offered       {} in {} s, {} a second", run.offered, args.seconds, args.rate);
     println!("updates answered      {}, {:.0} a second", run.answered, answered / run.took.as_secs_f64());
     println!("local latency         median {:?}, p99 {:?}, longest {:?}", at(0.5), at(0.99), at(1.0));
-    println!("processor             {:.1} us an update, node, broker, cloud and API server", processor * 1e6 / answered);
+    println!(
+        "processor             {:.1} us an update, node, broker, cloud and API server",
+        processor * 1e6 / answered
+    );
     println!("memory                {} MiB at most, all of them", after.memory_max >> 20);
     let per_second = writes as f64 / run.took.as_secs_f64();
-    println!("writes of the API     {writes}, {per_second:.0} a second, {:.4} an update", writes as f64 / answered);
+    println!(
+        "writes of the API     {writes}, {per_second:.0} a second, {:.4} an update",
+        writes as f64 / answered
+    );
     match shown {
         Some(after) => println!("all last values shown {after:.1?} after the end"),
         None => println!("all last values shown never: the benchmark failed"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use beehive::{LaunchError, Node, NodeOptions};
 use edgecore::mqtt::{EmbeddedBroker, MqttClient};
-use edgecore::{EdgePorts, runtime};
+use edgecore::{EdgePorts, ServicePorts, runtime};
 use edged::config::EdgedConfig;
 use node_config::{ConfigError, Loaded, Process};
 use serde_json::json;
@@ -61,7 +61,8 @@ pub(crate) async fn start(
     let edged = runtime::edged_ports(&config).await?;
     let hub = edgehub::Ports { dialer: Arc::new(network.clone()), store: store.clone() };
     let (mqtt, broker) = (Arc::new(MqttClient), Arc::new(EmbeddedBroker::new()));
-    let ports = EdgePorts { store, hub, mqtt, broker, edged };
+    let services = ServicePorts::default();
+    let ports = EdgePorts { store, hub, mqtt, broker, services, edged };
     let seed = node_config::random_seed()?;
     let options = NodeOptions { name: plan.name.clone(), seed, ..NodeOptions::default() };
     Ok(Node::launch(edgecore::catalog(ports), sections, options).await?)

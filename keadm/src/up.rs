@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beehive::{LaunchError, Node, NodeFailure, NodeOptions};
-use cloudcore::{CloudPorts, Embedded, EmbeddedError, EmbeddedOptions};
+use cloudcore::{CloudPorts, Embedded, EmbeddedError, EmbeddedOptions, RestPorts};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Node as KubeNode;
@@ -115,6 +115,7 @@ async fn start(flags: &Up) -> Result<Cluster, UpError> {
     let ports = CloudPorts {
         kube: embedded.client(),
         listeners: vec![Arc::new(network.clone())],
+        rest: RestPorts::default(),
         api_server: Some(embedded.server()),
     };
     let seed =

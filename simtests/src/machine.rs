@@ -8,6 +8,7 @@ use edged::hollow::HollowProber;
 use edged::memory_files::MemoryFiles;
 use edged::ports::{EdgedPorts, FileError, NodeFacts, NodeInfo, NodeUsage};
 use eventbus::memory::MemoryBroker;
+use servicebus::memory::MemoryServices;
 
 use crate::clock::SimClock;
 use crate::disk::Disk;
@@ -22,6 +23,7 @@ pub(crate) struct Machine {
     pub(crate) runtime: SimRuntime,
     pub(crate) files: MemoryFiles,
     pub(crate) broker: MemoryBroker,
+    pub(crate) services: MemoryServices,
     facts: Arc<Facts>,
 }
 
@@ -35,6 +37,7 @@ impl Machine {
             clock,
             files,
             broker: MemoryBroker::new(),
+            services: MemoryServices::new(),
             facts: Arc::new(Facts(name.clone())),
         }
     }

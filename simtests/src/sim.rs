@@ -12,6 +12,8 @@ use edgecore::EdgePorts;
 use edged::ports::Sandbox;
 use eventbus::memory::MemoryBroker;
 use kube::Client;
+use router::memory::MemoryRest;
+use servicebus::memory::MemoryServices;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
@@ -42,6 +44,7 @@ pub struct Sim {
     tasks: LocalSet,
     network: Network,
     api: Api,
+    rest: MemoryRest,
     world: Arc<World>,
     dispatch: Dispatch,
     runtime: Runtime,
@@ -64,6 +67,7 @@ impl Sim {
             tasks: LocalSet::new(),
             network: Network::new(&world),
             api: Api::new(&world),
+            rest: MemoryRest::new(),
             dispatch: Dispatch::new(LogSink::new(world.clone())),
             world,
             runtime,
@@ -89,7 +93,7 @@ impl Sim {
         yaml: &str,
         catalog: impl Fn(CloudPorts) -> Catalog + 'static,
     ) -> Result<(), Failure> {
-        let site = CloudSite::new(&self.world, &self.network, &self.api, catalog);
+        let site = CloudSite::new(&self.world, &self.network, &self.api, &self.rest, catalog);
         self.cloud = Some(self.block_on(site.configured(yaml))?);
         self.restart(CLOUD)
     }
@@ -348,6 +352,18 @@ impl Sim {
     #[must_use]
     pub fn broker(&self, edge: &str) -> Option<MemoryBroker> {
         self.edges.get(edge).map(|site| site.machine.broker.clone())
+    }
+
+    /// Returns what an edge's services and applications are, which outlive the edge's process.
+    #[must_use]
+    pub fn services(&self, edge: &str) -> Option<MemoryServices> {
+        self.edges.get(edge).map(|site| site.machine.services.clone())
+    }
+
+    /// Returns the network of REST clients and endpoints, which outlives the cloud's process.
+    #[must_use]
+    pub fn rest(&self) -> MemoryRest {
+        self.rest.clone()
     }
 
     /// Fills a disk: every write is refused.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beehive::{Bus, Catalog, Clock, Node, NodeOptions, Sections};
-use cloudcore::CloudPorts;
-use edgecore::EdgePorts;
+use cloudcore::{CloudPorts, RestPorts};
+use edgecore::{EdgePorts, ServicePorts};
 use node_config::Process as Kind;
+use router::memory::MemoryRest;
 use tokio::time::sleep;
 
 use crate::api::{Api, Asker};
@@ -148,6 +149,10 @@ fn edge_ports(machine: &Machine, network: &Network) -> EdgePorts {
         store,
         mqtt: Arc::new(machine.broker.clone()),
         broker: Arc::new(machine.broker.clone()),
+        services: ServicePorts {
+            client: Arc::new(machine.services.clone()),
+            listener: Arc::new(machine.services.clone()),
+        },
         edged: machine.edged_ports(),
     }
 }
@@ -158,6 +163,7 @@ pub(crate) struct CloudSite {
     world: Arc<World>,
     network: Network,
     api: Api,
+    rest: MemoryRest,
     catalog: CloudCatalog,
     sections: Sections,
     process: Option<Process>,
@@ -171,6 +177,7 @@ impl CloudSite {
         world: &Arc<World>,
         network: &Network,
         api: &Api,
+        rest: &MemoryRest,
         catalog: impl Fn(CloudPorts) -> Catalog + 'static,
     ) -> Self {
         let name: Arc<str> = CLOUD.into();
@@ -181,6 +188,7 @@ impl CloudSite {
             world: world.clone(),
             network: network.clone(),
             api: api.clone(),
+            rest: rest.clone(),
             catalog: Rc::new(catalog),
             sections: Sections::new(),
             process: None,
@@ -193,7 +201,9 @@ impl CloudSite {
         let server = self.api.rehearse(self.clock.clone()).await;
         let server = server.map_err(|error| Failure::Setup(error.to_string()))?;
         let kube = self.api.client(Asker::Cloud);
-        let catalog = (self.catalog)(CloudPorts { kube, listeners: Vec::new(), api_server: Some(server) });
+        let rest = rest_ports(&self.rest);
+        let listeners = Vec::new();
+        let catalog = (self.catalog)(CloudPorts { kube, listeners, rest, api_server: Some(server) });
         self.sections = sections(Kind::CloudCore, &catalog, yaml)?;
         Ok(self)
     }
@@ -204,13 +214,13 @@ impl CloudSite {
         }
         self.runs += 1 << 16;
         let (world, network, api) = (self.world.clone(), self.network.clone(), self.api.clone());
-        let (catalog, sections) = (self.catalog.clone(), self.sections.clone());
+        let (catalog, sections, rest) = (self.catalog.clone(), self.sections.clone(), self.rest.clone());
         let (disk, clock, first) = (self.disk.clone(), self.clock.clone(), self.runs);
         let main = move |window: Window| {
             Box::pin(async move {
                 for run in first.. {
                     world.record(format_args!("process {CLOUD} starts"));
-                    let ports = match cloud_ports(&network, &api, &disk, &clock, run).await {
+                    let ports = match cloud_ports(&network, &api, &rest, &disk, &clock, run).await {
                         Ok(ports) => ports,
                         Err(error) => {
                             world.record(format_args!("process {CLOUD} ends: {error}"));
@@ -239,9 +249,14 @@ impl CloudSite {
     }
 }
 
+fn rest_ports(rest: &MemoryRest) -> RestPorts {
+    RestPorts { listener: Arc::new(rest.clone()), client: Arc::new(rest.clone()) }
+}
+
 async fn cloud_ports(
     network: &Network,
     api: &Api,
+    rest: &MemoryRest,
     disk: &Disk,
     clock: &Arc<SimClock>,
     run: u64,
@@ -250,6 +265,7 @@ async fn cloud_ports(
     Ok(CloudPorts {
         kube: api.client(Asker::Cloud),
         listeners: vec![Arc::new(network.clone())],
+        rest: rest_ports(rest),
         api_server: Some(server),
     })
 }

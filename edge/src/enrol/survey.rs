@@ -54,7 +54,7 @@ pub async fn survey(url: &str, node: &NodeName) -> Result<Survey, RequestError> 
         node: registration(&server, authority, node).await,
         authority: facts,
         certificate: noted.take().and_then(|leaf| CertificateFacts::of_der(&leaf)),
-        date: answer.date,
+        date: answer.date().map(str::to_owned),
     })
 }
 

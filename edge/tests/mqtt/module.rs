@@ -15,6 +15,7 @@ use protocol::device::{CallDevice, DeviceCall, LocalTopic, PublishLocal};
 use protocol::edge::MetaError;
 use protocol::group;
 use serde_json::json;
+use store::MemoryStore;
 use tokio::time::timeout;
 
 use crate::mosquitto::{Mosquitto, PATIENCE, with_mosquitto};
@@ -67,7 +68,7 @@ async fn launch(broker: &Mosquitto) -> Node {
 /// Starts an event bus with this section.
 pub(crate) async fn launch_with(body: serde_json::Value, broker: Arc<EmbeddedBroker>) -> Node {
     let sections = Sections::from([("eventBus".to_owned(), Section { body, ..Section::default() })]);
-    let ports = Ports { mqtt: Arc::new(MqttClient), broker };
+    let ports = Ports { mqtt: Arc::new(MqttClient), broker, store: Arc::new(MemoryStore::new()) };
     let catalog = Catalog::new().with::<Echo>(()).with::<EventBus>(ports);
     Node::launch(catalog, sections, NodeOptions::default()).await.expect("it is wired")
 }

@@ -26,11 +26,12 @@ pub fn definitions() -> Vec<Value> {
     all.map(|definition| definition.object()).collect()
 }
 
-/// Returns the definitions of what the cloud's modules act on: devices, and the records of what nodes
-/// have acknowledged.
+/// Returns the definitions of what the cloud's modules act on: devices, rules, and the records of what
+/// nodes have acknowledged.
 #[must_use]
 pub fn acted_on_definitions() -> Vec<Value> {
     let all = reliablesyncs::definitions().into_iter().chain(devices::definitions());
+    let all = all.chain(rules::definitions());
     all.map(|definition| definition.object()).collect()
 }
 

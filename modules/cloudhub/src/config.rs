@@ -9,7 +9,7 @@ use serde::Deserialize;
 use wire::link::{ListenOn, TlsFiles, Transport};
 
 /// The largest frame that a cloud accepts of an edge.
-pub(crate) const FRAME_BYTES_MAX: usize = 4 << 20;
+pub(crate) const FRAME_BYTES_MAX: usize = 8 << 20;
 /// Connections that may be in their handshake at a time.
 const HANDSHAKES_MAX: usize = 256;
 /// The time that a connection's handshakes may take.

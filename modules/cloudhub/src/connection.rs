@@ -14,12 +14,13 @@ use wire::codec::{CloudFrame, EdgeFrame, Features, NATIVE_VERSION};
 use wire::link::{Incoming, Link, LinkError, Transport};
 
 use crate::CloudHub;
+use crate::commands::Commands;
 use crate::compare::{Wanted, compare};
 use crate::config::HANDSHAKE_TIMEOUT;
 use crate::known::Known;
 use crate::messages::{Arrived, Ended, ListenerEnded, Ready};
 use crate::queue::Queue;
-use crate::session::{Session, Settings};
+use crate::session::{Session, Settings, Shared};
 
 /// How long the records of what a node acknowledged are waited for.
 const RECORDS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -96,6 +97,7 @@ pub(crate) struct Connection {
     pub(crate) transport: Transport,
     pub(crate) link: Link,
     pub(crate) queue: Queue,
+    pub(crate) commands: Commands,
     pub(crate) known: Known,
     /// How the session is asked to compare, and where it hears of it.
     pub(crate) comparing: (mpsc::Sender<Wanted>, mpsc::Receiver<Wanted>),
@@ -171,8 +173,8 @@ impl Connection {
     }
 
     async fn run(self, admitted: Admitted, fence: oneshot::Receiver<()>) {
-        let Self { node, codec, transport, bus, link, queue, known, comparing: (comparing, wanted), .. } =
-            self;
+        let Self { node, codec, transport, bus, link, queue, commands, known, comparing, .. } = self;
+        let (comparing, wanted) = comparing;
         let Admitted { session, turn, hello } = admitted;
         let features = hello.features;
         let finding = find(hello, &known, comparing);
@@ -190,7 +192,8 @@ impl Connection {
             wall_clock: self.clock.wall + self.clock.since.elapsed(),
             seed: self.seed,
         };
-        let (running, writing) = Session::new(settings, bus.clone(), queue, known, link.writer);
+        let shared = Shared { queue, commands, known };
+        let (running, writing) = Session::new(settings, bus.clone(), shared, link.writer);
         if turn.is_some() {
             running.notify("many nodes connect at once: this one is told what changed when its turn comes");
         }

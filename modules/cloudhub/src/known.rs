@@ -4,21 +4,31 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use protocol::rules::NodeRules;
 use protocol::{Inventory, NodeName};
 
 /// What one node is known to hold: what it said, and what it acknowledged since. Clones are the same.
 ///
 /// It is never relied on by itself: a digest of the node says whether it is true.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Known(Rc<RefCell<Inventory>>);
+pub(crate) struct Known {
+    inventory: Rc<RefCell<Inventory>>,
+    rules: Rc<RefCell<NodeRules>>,
+}
 
 impl Known {
     pub(crate) fn get(&self) -> Ref<'_, Inventory> {
-        self.0.borrow()
+        self.inventory.borrow()
     }
 
     pub(crate) fn get_mut(&self) -> RefMut<'_, Inventory> {
-        self.0.borrow_mut()
+        self.inventory.borrow_mut()
+    }
+
+    /// Takes what the rules want of the node, and returns what it was told last: an edge of KubeEdge, which
+    /// hears of changes only, has to be told what is gone.
+    pub(crate) fn replace_rules(&self, rules: NodeRules) -> NodeRules {
+        self.rules.replace(rules)
     }
 }
 

@@ -5,6 +5,7 @@
 //! that a slow node delays nobody and costs a bounded amount of memory.
 
 mod acknowledged;
+mod commands;
 mod compare;
 mod config;
 mod connection;
@@ -27,11 +28,13 @@ use protocol::cloud::{
     AwaitRoom, ChangesAcknowledged, CompareNode, EndSession, NodeArrived, NodeConnected, NodeDisconnected,
     ReadRecords, SendToNode, ServeNode,
 };
+use protocol::rules::CommandNode;
 use protocol::{NodeName, group};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use wire::link::Accepted;
 
+use crate::commands::Commands;
 use crate::connection::{Admission, Clock, Connection};
 use crate::known::Knowledge;
 use crate::messages::{Arrived, Arriving, Ended, ListenerEnded, NextTurns, Ready};
@@ -80,8 +83,8 @@ impl Module for CloudHub {
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.handles::<Arrived>().handles::<Ready>().handles::<Ended>().handles::<ListenerEnded>();
         wiring.handles::<NextTurns>().handles::<SendToNode>().handles::<EndSession>();
-        wiring.defers::<AwaitRoom>().defers::<CompareNode>();
-        wiring.may_ask::<ServeNode>(group::DEVICECONTROLLER);
+        wiring.defers::<AwaitRoom>().defers::<CompareNode>().defers::<CommandNode>();
+        wiring.may_ask::<ServeNode>(group::DEVICECONTROLLER).may_ask::<ServeNode>(group::ROUTER);
         wiring.asks::<ServeNode>(group::EDGECONTROLLER).may_ask::<ReadRecords>(group::SYNCCONTROLLER);
         wiring.publishes::<NodeArrived>().publishes::<NodeConnected>().publishes::<NodeDisconnected>();
         wiring.publishes::<ChangesAcknowledged>();
@@ -129,8 +132,15 @@ impl Handler<Arrived> for CloudHub {
         let (admit, admitted) = oneshot::channel();
         let queue = Queue::new(codec, self.config.node_queue_bytes(), self.sessions.total());
         let (comparing, wanted) = mpsc::channel(1);
-        let arriving =
-            Arriving { node: node.clone(), queue: queue.clone(), comparing: comparing.clone(), fence, admit };
+        let commands = Commands::default();
+        let arriving = Arriving {
+            node: node.clone(),
+            queue: queue.clone(),
+            commands: commands.clone(),
+            comparing: comparing.clone(),
+            fence,
+            admit,
+        };
         self.arriving.insert(self.connections, arriving);
         let mut seed = [0; 8];
         seed.copy_from_slice(&cx.uuid()[8..]);
@@ -144,6 +154,7 @@ impl Handler<Arrived> for CloudHub {
             transport,
             link,
             queue,
+            commands,
             bus: cx.bus().clone(),
             me: cx.me(),
             seed: u64::from_le_bytes(seed),
@@ -158,10 +169,10 @@ impl Handler<Arrived> for CloudHub {
 
 impl Handler<Ready> for CloudHub {
     async fn handle(&mut self, Ready { connection }: Ready, cx: &mut Context<Self>) -> Result<(), Failure> {
-        let Some(Arriving { node, queue, comparing, fence, admit }) = self.arriving.remove(&connection)
-        else {
+        let Some(arriving) = self.arriving.remove(&connection) else {
             return Ok(());
         };
+        let Arriving { node, queue, commands, comparing, fence, admit } = arriving;
         if !self.sessions.has(&node) && self.sessions.len() >= self.config.node_limit() {
             let limit = self.config.node_limit;
             tracing::warn!(%node, limit, "a node was refused: nodeLimit is reached");
@@ -173,7 +184,8 @@ impl Handler<Ready> for CloudHub {
         }
         let turn = self.turn(connection, cx);
         if admit.send(Admission::Session { number: connection, turn }).is_ok() {
-            self.sessions.begin(node, Entry { connection, queue, comparing, _fence: fence });
+            let entry = Entry { connection, queue, commands, comparing, _fence: fence };
+            self.sessions.begin(node, entry);
         }
         Ok(())
     }

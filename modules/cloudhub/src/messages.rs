@@ -5,6 +5,7 @@ use protocol::NodeName;
 use tokio::sync::{mpsc, oneshot};
 use wire::link::Accepted;
 
+use crate::commands::Commands;
 use crate::compare::Wanted;
 use crate::connection::Admission;
 use crate::queue::Queue;
@@ -41,6 +42,7 @@ pub(crate) struct ListenerEnded {
 pub(crate) struct Arriving {
     pub(crate) node: NodeName,
     pub(crate) queue: Queue,
+    pub(crate) commands: Commands,
     pub(crate) comparing: mpsc::Sender<Wanted>,
     pub(crate) fence: oneshot::Sender<()>,
     pub(crate) admit: oneshot::Sender<Admission>,

@@ -18,6 +18,10 @@ pub(crate) const SERVING_MAX: usize = 16;
 pub(crate) const LEASES_MAX: usize = 4;
 /// Bulk leaves places free for what is more urgent.
 const BULK_MAX: usize = SERVING_MAX / 2;
+/// What rules route waits for endpoints that may be slow, and has its own places.
+pub(crate) const ROUTING_MAX: usize = 8;
+/// The queue of what rules route, beside those of the lanes.
+const ROUTING: usize = Lane::ALL.len();
 /// Requests that wait beside them, and their bytes. While there are more, nothing is read from the
 /// link, so that even a lease would wait: a native edge leaves fewer unanswered, and upstream's needs
 /// half a minute for so many.
@@ -40,6 +44,10 @@ impl Work {
     fn bytes(&self) -> usize {
         self.requests.iter().map(bytes).sum()
     }
+
+    fn is_for_rules(&self) -> bool {
+        self.requests.iter().any(NodeRequest::is_for_rules)
+    }
 }
 
 /// Returns how many bytes of foreign making a request has.
@@ -58,6 +66,9 @@ fn bytes(request: &NodeRequest) -> usize {
         NodeRequest::ReportTwins { report, .. } | NodeRequest::ReportDeviceState { report, .. } => {
             report.len()
         }
+        NodeRequest::Upload { topic: text, payload: body } | NodeRequest::CallUrl { url: text, body } => {
+            text.len() + body.len()
+        }
         NodeRequest::Query(_) | NodeRequest::KubernetesCa => 0,
     }
 }
@@ -67,6 +78,7 @@ fn bytes(request: &NodeRequest) -> usize {
 pub(crate) struct Answer {
     pub(crate) to: ReplyTo,
     pub(crate) lane: Lane,
+    is_for_rules: bool,
     pub(crate) reply: Option<NodeReply>,
 }
 
@@ -76,10 +88,11 @@ pub(crate) struct Requests {
     bus: Bus,
     /// Whether the node wants to know of every request what became of it.
     confirms: bool,
-    waiting: [VecDeque<Work>; Lane::ALL.len()],
+    waiting: [VecDeque<Work>; ROUTING + 1],
     waiting_bytes: usize,
     serving: FuturesUnordered<LocalBoxFuture<'static, Answer>>,
     leases: usize,
+    routing: usize,
 }
 
 impl Requests {
@@ -93,6 +106,7 @@ impl Requests {
             waiting_bytes: 0,
             serving: FuturesUnordered::new(),
             leases: 0,
+            routing: 0,
         }
     }
 
@@ -104,36 +118,41 @@ impl Requests {
 
     pub(crate) fn push(&mut self, work: Work) {
         self.waiting_bytes += work.bytes();
-        self.waiting[work.lane as usize].push_back(work);
+        let queue = if work.is_for_rules() { ROUTING } else { work.lane as usize };
+        self.waiting[queue].push_back(work);
     }
 
     /// Begins to serve what may be served: where the answer has room in its lane.
     pub(crate) fn advance(&mut self, has_room: impl Fn(Lane) -> bool) {
-        for lane in Lane::ALL {
-            while has_room(lane) && self.has_place(lane) {
-                let Some(work) = self.waiting[lane as usize].pop_front() else { break };
+        let queues = Lane::ALL.into_iter().map(|lane| (lane as usize, lane)).chain([(ROUTING, Lane::Bulk)]);
+        for (queue, lane) in queues {
+            while has_room(lane) && self.has_place(queue, lane) {
+                let Some(work) = self.waiting[queue].pop_front() else { break };
                 self.waiting_bytes -= work.bytes();
                 self.leases += usize::from(lane == Lane::Liveness);
+                self.routing += usize::from(queue == ROUTING);
                 let answers = self.confirms || work.requests.iter().all(NodeRequest::is_answered);
                 // KubeEdge's edge takes any answer to a report of a device for its confirmation, and says
                 // again what was not answered.
                 let is_report = work.requests.iter().any(|request| request.device().is_some());
-                let hides = !self.confirms && is_report;
+                let hides = !self.confirms && (is_report || work.is_for_rules());
                 let serving = serve(self.bus.clone(), self.node.clone(), self.session, work);
                 self.serving.push(Box::pin(async move {
                     let answer = serving.await;
-                    let is_told = |reply: &NodeReply| !hides || !matches!(reply, NodeReply::Refused(_));
+                    let is_told = |reply: &NodeReply| !hides || !is_own_refusal(reply);
                     Answer { reply: answer.reply.filter(|_| answers).filter(is_told), ..answer }
                 }));
             }
         }
     }
 
-    fn has_place(&self, lane: Lane) -> bool {
+    fn has_place(&self, queue: usize, lane: Lane) -> bool {
+        let others = self.serving.len() - self.leases - self.routing;
         match lane {
+            _ if queue == ROUTING => self.routing < ROUTING_MAX,
             Lane::Liveness => self.leases < LEASES_MAX,
-            Lane::Status | Lane::Sync => self.serving.len() - self.leases < SERVING_MAX,
-            Lane::Bulk => self.serving.len() - self.leases < BULK_MAX,
+            Lane::Status | Lane::Sync => others < SERVING_MAX,
+            Lane::Bulk => others < BULK_MAX,
         }
     }
 
@@ -142,6 +161,7 @@ impl Requests {
         match self.serving.next().await {
             Some(answer) => {
                 self.leases -= usize::from(answer.lane == Lane::Liveness);
+                self.routing -= usize::from(answer.is_for_rules);
                 answer
             }
             None => std::future::pending().await,
@@ -149,13 +169,25 @@ impl Requests {
     }
 }
 
-async fn serve(bus: Bus, node: NodeName, session: u64, Work { to, lane, requests }: Work) -> Answer {
+/// Tells whether a reply says that something failed here. What an endpoint of a rule answered is none.
+fn is_own_refusal(reply: &NodeReply) -> bool {
+    matches!(reply, NodeReply::Refused(status) if status.reason != protocol::rules::ENDPOINT_ANSWERED)
+}
+
+async fn serve(bus: Bus, node: NodeName, session: u64, work: Work) -> Answer {
+    let is_for_rules = work.is_for_rules();
+    let Work { to, lane, requests } = work;
     let mut reply = NodeReply::Done;
     for request in requests {
-        let server = if request.device().is_some() { group::DEVICECONTROLLER } else { group::EDGECONTROLLER };
+        let server = match &request {
+            request if request.device().is_some() => group::DEVICECONTROLLER,
+            request if request.is_for_rules() => group::ROUTER,
+            _ => group::EDGECONTROLLER,
+        };
         let ask = bus.to(server).ask(ServeNode { node: node.clone(), session, request });
         reply = match ask.within(SERVE_TIMEOUT).await {
             Ok(reply) => reply,
+            Err(AskError::NobodyServes { .. }) if is_for_rules => NodeReply::Refused(no_router()),
             Err(error) => NodeReply::Refused(unavailable(&error)),
         };
         if matches!(reply, NodeReply::Refused(_)) {
@@ -166,7 +198,12 @@ async fn serve(bus: Bus, node: NodeName, session: u64, Work { to, lane, requests
     if lane != Lane::Liveness && bus.buggify("cloudhub.slow-serving") {
         sleep(SLOW).await;
     }
-    Answer { to, lane, reply: Some(reply) }
+    Answer { to, lane, is_for_rules, reply: Some(reply) }
+}
+
+/// What the node is told of what would need rules: it is of no use to try again.
+fn no_router() -> ApiStatus {
+    ApiStatus::new(404, "NotFound", "the cloud has no rules: modules.router.enable is false there")
 }
 
 /// What the node is told when nobody served its request: try again.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use beehive::Bus;
 use protocol::cloud::{ChangesAcknowledged, Compared};
+use protocol::rules::{CommandReply, NodeCommand};
 use protocol::{Lease, NodeName, NodeReply, NodeRequest, Object};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -18,14 +19,16 @@ use wire::session::{
 use wire::{Codec, Downlink, Envelope, Line, MessageId, ReplyShape, ReplyTo, Uplink};
 
 use crate::acknowledged::Collected;
+use crate::commands::{Commanded, Commands};
 use crate::compare::{Comparing, Next, Wanted};
 use crate::config::FRAME_BYTES_MAX;
 use crate::known::Known;
 use crate::queue::Queue;
-use crate::serve::{Answer, LEASES_MAX, Requests, SERVING_MAX, Work};
+use crate::serve::{Answer, LEASES_MAX, ROUTING_MAX, Requests, SERVING_MAX, Work};
 
 /// Frames that may wait to be written. What is extra is for the answers that are being made.
-const LANES: LaneLimits = LaneLimits { liveness: LEASES_MAX, status: 32, data: 32, extra: SERVING_MAX };
+const LANES: LaneLimits =
+    LaneLimits { liveness: LEASES_MAX, status: 32, data: 32, extra: SERVING_MAX + ROUTING_MAX };
 /// After which silence the cloud asks whether a node is alive that does not ask itself, which it does
 /// sooner, and the longest silence.
 const PING_INTERVAL: Duration = Duration::from_millis(6200);
@@ -73,6 +76,13 @@ impl Settings {
     }
 }
 
+/// What a session shares with the hub.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    pub(crate) commands: Commands,
+    pub(crate) known: Known,
+}
+
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
@@ -96,6 +106,9 @@ pub(crate) struct Session {
     started: Instant,
     bus: Bus,
     queue: Queue,
+    commands: Commands,
+    /// Whether the node knows what rules route.
+    routes: bool,
     acknowledged: Collected,
     requests: Requests,
     line: Line<CloudEnd>,
@@ -119,8 +132,7 @@ impl Session {
     pub(crate) fn new(
         settings: Settings,
         bus: Bus,
-        queue: Queue,
-        known: Known,
+        shared: Shared,
         writer: Box<dyn FrameWriter>,
     ) -> (Self, impl Future<Output = LinkError>) {
         let conversation = Conversation::new(settings.conversation());
@@ -128,7 +140,9 @@ impl Session {
         let confirms = settings.features.has(Features::CONFIRMS);
         let requests = Requests::new(settings.node.clone(), settings.number, bus.clone(), confirms);
         let compares = settings.codec == Codec::Native && settings.features.has(Features::DIGESTS);
+        let routes = settings.codec == Codec::KubeEdge || settings.features.has(Features::RULES);
         let Settings { node, number, started, .. } = settings;
+        let Shared { queue, commands, known } = shared;
         (
             Self {
                 node,
@@ -136,6 +150,8 @@ impl Session {
                 started,
                 bus,
                 queue,
+                commands,
+                routes,
                 acknowledged: Collected::default(),
                 requests,
                 line,
@@ -165,7 +181,7 @@ impl Session {
         mut wanted: mpsc::Receiver<Wanted>,
     ) -> End {
         let mut writing = pin!(writing);
-        let queue = self.queue.clone();
+        let (queue, commands) = (self.queue.clone(), self.commands.clone());
         let end = loop {
             let wake = match self.advance() {
                 Ok(wake) => self.started + wake,
@@ -179,6 +195,7 @@ impl Session {
                 frame = reader.next(), if may_read => self.read(frame),
                 answer = self.requests.answer() => self.send_answer(answer),
                 () = queue.filled() => Ok(()),
+                () = commands.filled() => Ok(()),
                 Some(wanted) = wanted.recv() => self.compare(wanted),
                 () = self.line.written() => Ok(()),
                 () = sleep_until(wake) => Ok(()),
@@ -205,6 +222,7 @@ impl Session {
         let mut wake = self.line.with(Conversation::poll)?;
         self.requests.advance(|lane| self.line.with(|line, _| line.has_room(lane)));
         self.send_changes(now)?;
+        self.send_commands(now)?;
         // What is due and has no room waits for something to be written.
         if let Some(due) = self.queue.next_due().filter(|due| *due > now) {
             wake = wake.min(due);
@@ -234,6 +252,33 @@ impl Session {
                 line.say_as(next.id, lane, Downlink::change(next.value), now)?;
             }
         })
+    }
+
+    /// Says what the node is to do for the rules, as there is room.
+    fn send_commands(&mut self, now: Duration) -> Result<(), End> {
+        self.commands.sweep();
+        loop {
+            let lane = |command: &NodeCommand| Lane::of_routed(command.bytes());
+            let may_send = |command: &_| self.line.with(|line, _| line.has_room(lane(command)));
+            let Some(Commanded { command, asker }) = self.commands.next(may_send) else { return Ok(()) };
+            let codec = self.line.with(|line, _| line.codec());
+            let answers = codec == Codec::Native || matches!(command, NodeCommand::Call(_));
+            match command {
+                _ if !self.routes => self.commands.refuse(asker),
+                NodeCommand::Route(rules) if codec == Codec::KubeEdge => {
+                    let before = self.known.replace_rules(rules.clone());
+                    self.commands.split(asker, rules.commands_after(&before));
+                }
+                command => {
+                    let lane = lane(&command);
+                    let said = self.line.with(|line, _| line.say(lane, Downlink::Command(command), now))?;
+                    match answers {
+                        true => self.commands.sent(said, asker),
+                        false => self.commands.answer_to(asker, CommandReply::Done),
+                    }
+                }
+            }
+        }
     }
 
     fn read(&mut self, frame: Result<Frame, LinkError>) -> Result<(), End> {
@@ -324,6 +369,11 @@ impl Session {
                 let to = ReplyTo { parent: id, path, shape };
                 self.requests.push(Work { to, lane: Lane::of_request(&request), requests: vec![request] });
             }
+            Uplink::CommandReply { parent, reply } => {
+                if !self.commands.answer(&parent, reply) {
+                    tracing::debug!(node = %self.node, "an answer came that nobody waits for");
+                }
+            }
             Uplink::LegacyStatus { path, requests, .. } => {
                 let to = ReplyTo { parent: id, path, shape: ReplyShape::Ok };
                 self.requests.push(Work { to, lane: Lane::Status, requests });
@@ -338,7 +388,7 @@ impl Session {
     }
 
     fn send_answer(&mut self, answer: Answer) -> Result<(), End> {
-        let Answer { to, lane, reply: Some(reply) } = answer else { return Ok(()) };
+        let Answer { to, lane, reply: Some(reply), .. } = answer else { return Ok(()) };
         // An old edge reports a pod that is gone for as long as it is not told that all is well.
         let reply = match reply {
             NodeReply::Object(_) if to.shape == ReplyShape::Ok => NodeReply::Done,

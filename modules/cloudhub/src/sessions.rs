@@ -7,6 +7,7 @@ use protocol::cloud::{Room, SendRefused};
 use protocol::{NodeName, ObjectChange};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::commands::Commands;
 use crate::compare::Wanted;
 use crate::queue::Queue;
 use crate::total::Total;
@@ -17,6 +18,7 @@ use crate::total::Total;
 pub(crate) struct Entry {
     pub(crate) connection: u64,
     pub(crate) queue: Queue,
+    pub(crate) commands: Commands,
     /// How the session is asked to compare.
     pub(crate) comparing: mpsc::Sender<Wanted>,
     pub(crate) _fence: oneshot::Sender<()>,
@@ -25,6 +27,7 @@ pub(crate) struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.queue.abandon();
+        self.commands.end();
     }
 }
 
@@ -57,6 +60,11 @@ impl Sessions {
     pub(crate) fn comparing(&self, node: &NodeName, session: u64) -> Option<mpsc::Sender<Wanted>> {
         let entry = self.entries.get(node).filter(|entry| entry.connection == session)?;
         Some(entry.comparing.clone())
+    }
+
+    /// Returns the commands of the node's session.
+    pub(crate) fn commands(&self, node: &NodeName) -> Option<&Commands> {
+        self.entries.get(node).map(|entry| &entry.commands)
     }
 
     /// Makes this the node's session and ends an older one.

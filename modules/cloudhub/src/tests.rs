@@ -2,6 +2,7 @@
 //! links.
 
 mod acknowledged;
+mod commands;
 mod compare;
 mod fencing;
 mod limits;

@@ -65,6 +65,9 @@ pub(crate) fn decide(desired: &Desired, node: &NodeName, request: &NodeRequest) 
             let cause = "the device controller takes reports of devices";
             Err(forbidden(&ResourceType::DEVICE, device.name.as_str(), cause))
         }
+        NodeRequest::Upload { .. } | NodeRequest::CallUrl { .. } => {
+            Err(ApiStatus::new(403, "Forbidden", "the router takes what rules route"))
+        }
     }
 }
 

@@ -111,7 +111,9 @@ pub(crate) fn subject(request: &NodeRequest) -> Option<Subject> {
         | NodeRequest::CreateCsr(_)
         | NodeRequest::KubernetesCa
         | NodeRequest::ReportTwins { .. }
-        | NodeRequest::ReportDeviceState { .. } => None,
+        | NodeRequest::ReportDeviceState { .. }
+        | NodeRequest::Upload { .. }
+        | NodeRequest::CallUrl { .. } => None,
     }
 }
 

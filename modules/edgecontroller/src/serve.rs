@@ -68,6 +68,9 @@ impl Server<'_> {
             NodeRequest::ReportTwins { .. } | NodeRequest::ReportDeviceState { .. } => {
                 Err(ApiStatus::new(400, "BadRequest", "the device controller takes reports of devices"))
             }
+            NodeRequest::Upload { .. } | NodeRequest::CallUrl { .. } => {
+                Err(ApiStatus::new(400, "BadRequest", "the router takes what rules route"))
+            }
         }
     }
 

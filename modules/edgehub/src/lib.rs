@@ -6,6 +6,7 @@
 //! disk for the cloud's answer. A session is one task that owns its link.
 
 mod backoff;
+mod commands;
 mod config;
 mod connect;
 mod inventory;
@@ -21,6 +22,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use beehive::{BuildError, Context, Defer, Failure, Group, Handler, Module, ModuleName, Responder, Wiring};
 use protocol::edge::{AskCloud, CloudError, KeepChange, LinkDown, LinkUp, ListHeld};
+use protocol::rules::{CallService, ChangeTopics, ChangeUrls, DeliverLocal};
 use protocol::{NodeName, NodeReply, group};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -99,6 +101,8 @@ impl Module for EdgeHub {
         wiring.handles::<TryQuic>().handles::<QuicTried>();
         wiring.defers::<AskCloud>();
         wiring.asks::<ListHeld>(group::META).asks::<KeepChange>(group::META);
+        wiring.may_ask::<ChangeTopics>(group::BUS).may_ask::<DeliverLocal>(group::BUS);
+        wiring.may_ask::<ChangeUrls>(group::BUS).may_ask::<CallService>(group::BUS);
         wiring.publishes::<LinkUp>().publishes::<LinkDown>();
     }
 

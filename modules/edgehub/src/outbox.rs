@@ -29,28 +29,44 @@ const SLOW: Duration = Duration::from_secs(5);
 /// Requests that may wait for the disk.
 const COMMITTING_MAX: usize = 256;
 
+/// What the backlog of events may hold, and that of uploads.
 const LIMITS: BacklogLimits = BacklogLimits {
     entries_max: 4096,
     bytes_max: 8 << 20,
     window: 16,
     retry: (Duration::from_secs(1), Duration::from_secs(60)),
 };
+/// How often the cloud may say of one upload that it cannot be delivered now: with the pauses between, for
+/// about an hour.
+const UPLOAD_REFUSALS_MAX: u32 = 64;
+
+/// What is kept, with what orders it.
+#[derive(Debug)]
+enum Kept {
+    Event(Entry<ObjectKey>),
+    /// A message of a local client, by its topic.
+    Upload(Entry<String>),
+}
 
 /// A request on its way to the disk.
 struct Committing {
     number: u64,
-    entry: Entry<ObjectKey>,
+    entry: Kept,
     commit: Commit,
     responder: Answerer,
 }
 
 struct Shared {
     store: SharedStore,
-    backlog: RefCell<Backlog<ObjectKey>>,
+    events: RefCell<Backlog<ObjectKey>>,
+    uploads: RefCell<Backlog<String>>,
+    /// Uploads that are on their way to the disk, and their bytes.
+    uploading: Cell<(usize, usize)>,
     /// The ids under which entries were sent in this session.
     sent: RefCell<BTreeMap<MessageId, u64>>,
     numbers: Cell<u64>,
     dropped: Cell<u64>,
+    unwanted: Cell<u64>,
     filled: Notify,
 }
 
@@ -64,6 +80,8 @@ struct Shared {
 /// | patch a pod's or the node's status, register or update the node | no | `edged` computes the newest state from the runtime and repeats it until it is answered; an older one is of no use |
 /// | create a mirror pod, delete a pod | no | `edged` finds out again that it must, also after a crash |
 /// | a lease | no | it is of its moment |
+/// | an upload, which is a message of a local client for the rules | yes | the broker is told that it was taken |
+/// | a call of a URL for a local application | no | the application waits for the answer |
 /// | queries, tokens, certificates | no | who asks waits for the answer |
 ///
 /// What is kept counts as accepted when it is on disk, and leaves only when the cloud has answered
@@ -75,7 +93,9 @@ struct Shared {
 /// A cloud that does not answer events, as upstream's, has them as soon as they are given to the
 /// link: no more can be known.
 ///
-/// There is a bound, and beyond it the oldest are dropped, counted and logged.
+/// There is a bound. Beyond it the oldest events are dropped, counted and logged; an upload is not taken, so
+/// that it stays with the broker. An upload that no rule can deliver is given up after about an hour in which
+/// it was tried.
 ///
 /// An outbox belongs to one opening of the store. When that is over, another one is read from the next.
 #[derive(Clone)]
@@ -86,23 +106,29 @@ pub(crate) struct Outbox {
 
 impl std::fmt::Debug for Outbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outbox").field("entries", &self.shared.backlog.borrow().len()).finish()
+        f.debug_struct("Outbox").field("entries", &self.shared.len()).finish()
     }
 }
 
 /// Tells whether a request is kept until the cloud has it.
 pub(crate) fn is_kept(request: &NodeRequest) -> bool {
-    matches!(request, NodeRequest::RecordEvent(_) | NodeRequest::PatchEvent { .. })
+    matches!(
+        request,
+        NodeRequest::RecordEvent(_) | NodeRequest::PatchEvent { .. } | NodeRequest::Upload { .. }
+    )
 }
 
-fn entry(request: &NodeRequest, bytes: usize) -> Option<Entry<ObjectKey>> {
+fn entry(request: &NodeRequest, bytes: usize) -> Option<Kept> {
     let (event, is_newest_wins) = match request {
         NodeRequest::RecordEvent(event) => (event, false),
         NodeRequest::PatchEvent { event, .. } => (event, true),
+        NodeRequest::Upload { topic, .. } => {
+            return Some(Kept::Upload(Entry { key: topic.clone(), bytes, is_newest_wins: false }));
+        }
         _ => return None,
     };
     let key = event.key(ResourceType::EVENT).ok()?;
-    Some(Entry { key, bytes, is_newest_wins })
+    Some(Kept::Event(Entry { key, bytes, is_newest_wins }))
 }
 
 /// Says why a record is of no use.
@@ -126,10 +152,13 @@ impl Outbox {
     pub(crate) fn new(store: SharedStore) -> Self {
         let shared = Shared {
             store,
-            backlog: RefCell::new(Backlog::new(LIMITS)),
+            events: RefCell::new(Backlog::new(LIMITS)),
+            uploads: RefCell::new(Backlog::new(LIMITS)),
+            uploading: Cell::default(),
             sent: RefCell::default(),
             numbers: Cell::new(0),
             dropped: Cell::new(0),
+            unwanted: Cell::new(0),
             filled: Notify::new(),
         };
         Self { shared: Rc::new(shared), committing: None }
@@ -154,7 +183,7 @@ impl Outbox {
                 None => break,
             }
         }
-        let entries = self.shared.backlog.borrow().len();
+        let entries = self.shared.len();
         tracing::info!(entries, "read the outbox");
         let (committing, commits) = mpsc::channel(COMMITTING_MAX);
         self.committing = Some(committing);
@@ -172,6 +201,9 @@ impl Outbox {
             let status = ApiStatus::new(400, "BadRequest", "the event has no valid name");
             return responder.reply(Ok(NodeReply::Refused(status)));
         };
+        if !self.shared.reserve(&entry) {
+            return responder.reply(Err(CloudError::Overloaded));
+        }
         let number = self.shared.numbers.get() + 1;
         self.shared.numbers.set(number);
         let commit = self.shared.store.commit(Batch::new().put(TREE, key_of(number), record));
@@ -189,14 +221,16 @@ impl Outbox {
     }
 
     /// Returns the next request to send, under the id that it always has. Where the cloud does not
-    /// confirm it, it leaves.
-    pub(crate) fn next(&self, now: Duration, confirms: bool) -> Option<(MessageId, NodeRequest)> {
+    /// confirm it, it leaves. Uploads stay where the cloud knows no rules.
+    pub(crate) fn next(&self, now: Duration, cloud: Cloud) -> Option<(MessageId, NodeRequest)> {
         loop {
-            let number = self.shared.backlog.borrow_mut().next(now)?;
+            let event = self.shared.events.borrow_mut().next(now);
+            let upload = || cloud.routes.then(|| self.shared.uploads.borrow_mut().next(now)).flatten();
+            let number = event.or_else(upload)?;
             let found = self.shared.store.get(TREE, &key_of(number));
             let problem = match found.map(|record| record.map(|record| read(&record))) {
                 Ok(Some(Ok((id, request)))) => {
-                    if confirms {
+                    if cloud.confirms {
                         self.shared.sent.borrow_mut().insert(id.clone(), number);
                     } else {
                         self.shared.remove(number);
@@ -220,12 +254,19 @@ impl Outbox {
     pub(crate) fn answer(&self, id: &MessageId, reply: &NodeReply, now: Duration) -> bool {
         let Some(number) = self.shared.sent.borrow_mut().remove(id) else { return false };
         match reply {
+            NodeReply::Refused(status)
+                if self.shared.uploads.borrow().refusals(number) >= UPLOAD_REFUSALS_MAX =>
+            {
+                tracing::error!(number, %status, "a message for the rules was tried for an hour and is given up");
+                self.shared.remove(number);
+            }
             NodeReply::Refused(status) if is_passing(status) => {
                 tracing::debug!(number, %status, "the cloud is to be told again");
-                self.shared.backlog.borrow_mut().refuse(number, now);
+                self.shared.events.borrow_mut().refuse(number, now);
+                self.shared.uploads.borrow_mut().refuse(number, now);
             }
             NodeReply::Refused(status) => {
-                tracing::warn!(%status, "the cloud does not take an event");
+                self.shared.note_unwanted(status);
                 self.shared.remove(number);
             }
             NodeReply::Done | NodeReply::Object(_) | NodeReply::Text(_) => self.shared.remove(number),
@@ -235,14 +276,25 @@ impl Outbox {
 
     /// Returns when something may be sent that was refused before.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.shared.backlog.borrow().next_due()
+        let dues = [self.shared.events.borrow().next_due(), self.shared.uploads.borrow().next_due()];
+        dues.into_iter().flatten().min()
     }
 
     /// Notes that the session ended: what it left unanswered is sent again in the next one.
     pub(crate) fn release(&self) {
         self.shared.sent.borrow_mut().clear();
-        self.shared.backlog.borrow_mut().release();
+        self.shared.events.borrow_mut().release();
+        self.shared.uploads.borrow_mut().release();
     }
+}
+
+/// What a cloud does with what is kept for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cloud {
+    /// It answers each request.
+    pub(crate) confirms: bool,
+    /// It knows rules.
+    pub(crate) routes: bool,
 }
 
 /// Tells whether the same request may be taken later.
@@ -260,6 +312,7 @@ async fn finish(shared: Rc<Shared>, mut commits: mpsc::Receiver<Committing>, bus
         if bus.buggify("edgehub.slow-outbox") {
             sleep(SLOW).await;
         }
+        shared.release_place(&entry);
         match committed {
             Ok(()) => {
                 shared.push(number, entry);
@@ -267,7 +320,7 @@ async fn finish(shared: Rc<Shared>, mut commits: mpsc::Receiver<Committing>, bus
                 shared.filled.notify_one();
             }
             Err(failed) => {
-                tracing::error!(%failed, "an event could not be kept for the cloud");
+                tracing::error!(%failed, "a request could not be kept for the cloud");
                 responder.reply(Err(CloudError::NotKept(failed.to_string())));
                 // A reader may find what was not made durable.
                 shared.forget([key_of(number)]);
@@ -292,8 +345,48 @@ impl Shared {
         }
     }
 
-    fn push(&self, number: u64, entry: Entry<ObjectKey>) {
-        let Displaced { replaced, dropped } = self.backlog.borrow_mut().push(number, entry);
+    fn len(&self) -> usize {
+        self.events.borrow().len() + self.uploads.borrow().len()
+    }
+
+    /// Takes a place for an upload before it is written; `false` if there is none.
+    fn reserve(&self, entry: &Kept) -> bool {
+        let Kept::Upload(entry) = entry else { return true };
+        let (uploads, (entries, bytes)) = (self.uploads.borrow(), self.uploading.get());
+        let has_room = uploads.len() + entries < LIMITS.entries_max
+            && uploads.bytes() + bytes + entry.bytes <= LIMITS.bytes_max;
+        if has_room {
+            self.uploading.set((entries + 1, bytes + entry.bytes));
+        }
+        has_room
+    }
+
+    fn release_place(&self, entry: &Kept) {
+        if let Kept::Upload(entry) = entry {
+            let (entries, bytes) = self.uploading.get();
+            self.uploading.set((entries.saturating_sub(1), bytes.saturating_sub(entry.bytes)));
+        }
+    }
+
+    /// Says that the cloud has no use for something, the first time and each time that it was doubled.
+    fn note_unwanted(&self, status: &ApiStatus) {
+        let count = self.unwanted.get() + 1;
+        self.unwanted.set(count);
+        if count.is_power_of_two() {
+            tracing::warn!(count, %status, "the cloud does not take an event or a message");
+        }
+    }
+
+    fn push(&self, number: u64, entry: Kept) {
+        let entry = match entry {
+            Kept::Event(entry) => entry,
+            Kept::Upload(entry) => {
+                // There is a place for it, but for what an earlier version of the limits let in.
+                let displaced = self.uploads.borrow_mut().push(number, entry);
+                return self.forget(displaced.dropped.into_iter().map(key_of));
+            }
+        };
+        let Displaced { replaced, dropped } = self.events.borrow_mut().push(number, entry);
         if !dropped.is_empty() {
             let before = self.dropped.get();
             self.dropped.set(before + u64::try_from(dropped.len()).unwrap_or(u64::MAX));
@@ -308,7 +401,8 @@ impl Shared {
     }
 
     fn remove(&self, number: u64) {
-        self.backlog.borrow_mut().confirm(number);
+        self.events.borrow_mut().confirm(number);
+        self.uploads.borrow_mut().confirm(number);
         self.forget([key_of(number)]);
     }
 

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::edge::{CloudError, KeepChange};
+use protocol::rules::{CommandReply, HttpAnswer};
 use protocol::{Lease, NodeReply, NodeRequest, Object, ObjectChange, ObjectKey, group};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -20,13 +21,14 @@ use wire::session::{
 };
 use wire::{AckRoute, Codec, Downlink, Envelope, Line, MessageId, ResourcePath, Uplink};
 
+use crate::commands::{self, COMMANDS_MAX};
 use crate::connect::FRAME_BYTES_MAX;
 use crate::inventory;
-use crate::outbox::Outbox;
+use crate::outbox::{Cloud, Outbox};
 use crate::pending::{Ask, Asked, Pending};
 
 /// Frames that may wait to be written. What is extra is for acknowledgements.
-const LANES: LaneLimits = LaneLimits { liveness: 8, status: 64, data: 64, extra: 192 };
+const LANES: LaneLimits = LaneLimits { liveness: 8, status: 64, data: 64, extra: 192 + COMMANDS_MAX };
 /// Changes that the cloud may leave unacknowledged, and how many are being kept at a time.
 const CHANGES_MAX: usize = 1024;
 const KEEPING_MAX: usize = 16;
@@ -107,6 +109,9 @@ struct Receipt {
 /// An answer about what the node holds, which the store is asked for.
 type Comparing = LocalBoxFuture<'static, Option<Comparison>>;
 
+/// A command that is being done, and its id.
+type Obeying = LocalBoxFuture<'static, (MessageId, CommandReply)>;
+
 type Keeping = LocalBoxFuture<'static, (ObjectKey, Result<(), String>)>;
 
 pub(crate) struct Session {
@@ -116,10 +121,11 @@ pub(crate) struct Session {
     bucket: TokenBucket,
     pending: Pending,
     outbox: Outbox,
-    /// Whether the cloud answers what is in the outbox.
-    confirms: bool,
+    /// What the cloud does with what is in the outbox.
+    cloud: Cloud,
     intake: Intake<ObjectKey, ObjectChange, Receipt>,
     keeping: FuturesUnordered<Keeping>,
+    obeying: FuturesUnordered<Obeying>,
     /// One at most.
     comparing: FuturesUnordered<Comparing>,
     /// Whether leases are renewed in shorthand.
@@ -146,9 +152,13 @@ impl Session {
             bucket: TokenBucket::new(settings.message_qps, settings.message_burst),
             pending: Pending::new(PENDING_MAX, PENDING_PATIENCE),
             outbox,
-            confirms: settings.features.has(Features::CONFIRMS),
+            cloud: Cloud {
+                confirms: settings.features.has(Features::CONFIRMS),
+                routes: settings.codec == Codec::KubeEdge || settings.features.has(Features::RULES),
+            },
             intake: Intake::new(CHANGES_MAX, KEEPING_MAX),
             keeping: FuturesUnordered::new(),
+            obeying: FuturesUnordered::new(),
             comparing: FuturesUnordered::new(),
             shortens: settings.features.has(Features::SHORT),
             renewals: Renewals::default(),
@@ -179,9 +189,10 @@ impl Session {
                 ask = asked.urgent.recv() => self.send_request(ask),
                 frame = reader.next() => self.read(frame),
                 Some((key, kept)) = self.keeping.next(), if !self.keeping.is_empty() => self.kept(&key, kept),
+                Some(done) = self.obeying.next(), if !self.obeying.is_empty() => self.obeyed(done),
                 Some(answer) = self.comparing.next(), if !self.comparing.is_empty() => self.say_compared(answer),
                 ask = asked.others.recv(), if may_ask => self.send_paced(ask),
-                kept = next_kept(&outbox, self.line.now(), self.confirms), if may_ask => self.send_kept(kept),
+                kept = next_kept(&outbox, self.line.now(), self.cloud), if may_ask => self.send_kept(kept),
                 () = self.line.written() => Ok(()),
                 () = sleep_until(wake) => Ok(()),
             };
@@ -286,6 +297,18 @@ impl Session {
                     _ => Ok(()),
                 }
             }
+            Downlink::Command(command) if self.obeying.len() >= COMMANDS_MAX => {
+                let reply = commands::busy(&command);
+                self.obeyed((id, reply))
+            }
+            Downlink::Command(command) => {
+                let obeying = commands::obey(self.bus.clone(), command);
+                self.obeying.push(Box::pin(async move { (id, obeying.await) }));
+                Ok(())
+            }
+            Downlink::BadCall { problem, .. } => {
+                self.obeyed((id, CommandReply::Answer(HttpAnswer::of_agent(400, problem))))
+            }
             // The devices come as objects, too.
             Downlink::Membership(_) => Ok(()),
             Downlink::Unknown(unknown) => {
@@ -310,6 +333,23 @@ impl Session {
                     self.say(Lane::Status, Uplink::Nack { parent, path: route.path, text: problem.clone() })?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Says what came of a command. A cloud of KubeEdge hears only what services answered.
+    fn obeyed(&mut self, (parent, reply): (MessageId, CommandReply)) -> Result<(), End> {
+        let size = match &reply {
+            CommandReply::Answer(answer) => answer.body.len(),
+            CommandReply::Refused(text) => {
+                tracing::warn!(problem = text, "what the cloud's rules want of this node was not done");
+                text.len()
+            }
+            CommandReply::Done => 0,
+        };
+        let is_native = self.line.with(|line, _| line.codec()) == Codec::Native;
+        if is_native || matches!(reply, CommandReply::Answer(_)) {
+            self.say(Lane::of_routed(size), Uplink::CommandReply { parent, reply })?;
         }
         Ok(())
     }
@@ -385,9 +425,9 @@ impl Session {
 }
 
 /// Returns the next request of the outbox, once there is one.
-async fn next_kept(outbox: &Outbox, now: Duration, confirms: bool) -> (MessageId, NodeRequest) {
+async fn next_kept(outbox: &Outbox, now: Duration, cloud: Cloud) -> (MessageId, NodeRequest) {
     loop {
-        match outbox.next(now, confirms) {
+        match outbox.next(now, cloud) {
             Some(next) => return next,
             None => outbox.filled().await,
         }

@@ -25,6 +25,7 @@ use super::*;
 mod inventory;
 mod outbox;
 mod renewals;
+mod rules;
 mod transports;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -45,7 +45,8 @@ pub struct EventBusConfig {
     pub mqtt_retain: bool,
     /// How many messages may wait for one client of its own broker. Default 100.
     pub mqtt_session_queue_size: u32,
-    /// The client id of the connection that subscribes. Default `hub-client-sub-<node>`.
+    /// The client id of the connection that subscribes for devices. Default `hub-client-sub-<node>`. The one
+    /// that subscribes for the rules of the cloud has this id and `-rule`, by default `hub-client-rule-<node>`.
     #[serde(rename = "mqttSubClientID")]
     pub mqtt_sub_client_id: String,
     /// The client id of the connection that publishes. Default `hub-client-pub-<node>`.
@@ -180,6 +181,15 @@ impl EventBusConfig {
     pub(crate) fn publisher(&self, server: ServerUrl, node: &str) -> ConnectTo {
         let client_id = or(&self.mqtt_pub_client_id, || format!("hub-client-pub-{node}"));
         self.connect_to(server, client_id)
+    }
+
+    /// Returns how the connection that subscribes for the rules of the cloud is made.
+    pub(crate) fn router(&self, server: ServerUrl, node: &str) -> ConnectTo {
+        let client_id = match self.mqtt_sub_client_id.as_str() {
+            "" => format!("hub-client-rule-{node}"),
+            chosen => format!("{chosen}-rule"),
+        };
+        ConnectTo { client_id, ..self.subscriber(server, node) }
     }
 
     pub(crate) fn message_bytes_max(&self) -> usize {

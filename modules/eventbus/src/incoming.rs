@@ -1,4 +1,5 @@
-//! Hands what local clients publish to the device twins, and acknowledges it once it was taken.
+//! Hands what local clients publish to the device twins or to the hub, and acknowledges it once it was
+//! taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,22 +7,24 @@ use std::time::Duration;
 use beehive::{AskError, Bus};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use protocol::device::CallDevice;
-use protocol::group;
+use protocol::device::{CallDevice, DeviceId};
+use protocol::edge::{AskCloud, CloudError};
+use protocol::{NodeReply, NodeRequest, group};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::intake::Intake;
+use crate::line::Filters;
 use crate::pause::pause;
 use crate::ports::{Arrived, Client, Receipt};
 use crate::tally::Tally;
-use crate::topic::{self, CloudTopic, Topic};
+use crate::topic::{self, Topic};
 
-/// How long the device twins may take for one call, with the room for it in their mailbox.
+/// How long the device twins or the hub may take for one message, with the room for it in their mailbox.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a call is repeated that the device twins did not survive or answer: they may never.
+/// How often a message is repeated that they did not survive or answer: they may never.
 const ATTEMPTS_MAX: u32 = 5;
 
 /// A message and the connection on which it came.
@@ -34,32 +37,49 @@ pub(crate) struct Delivery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Dropped {
     Unknown,
+    Unwanted,
     TooLarge,
-    ForCloud(CloudTopic),
     NoTwins,
-    Refused,
+    NoHub,
+    GivenUp,
 }
 
-/// Takes what arrives. It outlives each connection, so that nothing is lost when one ends.
+/// Messages of one lane are handed over one at a time. Calls that are about no device wait for each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Lane {
+    Device(Option<DeviceId>),
+    Topic(String),
+}
+
+/// What is handed over.
+#[derive(Debug, Clone)]
+enum Item {
+    Call(CallDevice),
+    Upload(NodeRequest),
+}
+
+/// Takes what arrives on the connections of one purpose. It outlives each of them, so that nothing is lost
+/// when one ends.
 pub(crate) struct Incoming {
     bus: Bus,
     rng: SmallRng,
     message_bytes_max: usize,
-    intake: Intake<CallDevice, (Arc<dyn Client>, Receipt)>,
+    filters: Filters,
+    intake: Intake<Lane, Item, (Arc<dyn Client>, Receipt)>,
     dropped: Tally<Dropped>,
 }
 
 impl Incoming {
-    pub(crate) fn new(bus: Bus, rng: SmallRng, message_bytes_max: usize) -> Self {
-        Self { bus, rng, message_bytes_max, intake: Intake::new(), dropped: Tally::new() }
+    pub(crate) fn new(bus: Bus, rng: SmallRng, message_bytes_max: usize, filters: Filters) -> Self {
+        Self { bus, rng, message_bytes_max, filters, intake: Intake::new(), dropped: Tally::new() }
     }
 
     pub(crate) async fn run(mut self, mut deliveries: mpsc::Receiver<Delivery>) {
-        let mut calls = FuturesUnordered::new();
+        let mut handing = FuturesUnordered::new();
         loop {
             tokio::select! {
                 biased;
-                Some((number, outcome)) = calls.next() => self.taken(number, outcome),
+                Some((number, outcome)) = handing.next() => self.taken(number, outcome),
                 Some(delivery) = deliveries.recv(), if self.intake.has_room() => self.accept(delivery),
                 else => return,
             }
@@ -69,9 +89,9 @@ impl Incoming {
                     tracing::debug!(%error, "a message was taken and is not acknowledged");
                 }
             }
-            while let Some((number, call)) = self.intake.start() {
+            while let Some((number, item)) = self.intake.start() {
                 let (bus, rng) = (self.bus.clone(), SmallRng::seed_from_u64(self.rng.random()));
-                calls.push(async move { (number, hand_over(bus, rng, call).await) });
+                handing.push(async move { (number, hand_over(bus, rng, item).await) });
             }
         }
     }
@@ -80,16 +100,20 @@ impl Incoming {
         let Delivery { arrived, client } = delivery;
         let Arrived { topic, payload, receipt } = arrived;
         tracing::trace!(topic, bytes = payload.len(), "a message arrived");
-        let receipt = (client, receipt);
+        let (receipt, bytes) = ((client, receipt), payload.len());
         let kind = match Topic::parse(&topic) {
-            Topic::Device(_) if payload.len() > self.message_bytes_max => Dropped::TooLarge,
-            Topic::Device(call) => {
-                let lane = topic::device(&call).cloned();
-                let call = CallDevice { call, payload };
-                return self.intake.accept(lane, call.payload.len(), receipt, call);
-            }
-            Topic::Cloud(kind) => Dropped::ForCloud(kind),
             Topic::Unknown => Dropped::Unknown,
+            _ if bytes > self.message_bytes_max => Dropped::TooLarge,
+            Topic::Device(call) => {
+                let lane = Lane::Device(topic::device(&call).cloned());
+                return self.intake.accept(lane, bytes, receipt, Item::Call(CallDevice { call, payload }));
+            }
+            Topic::Cloud if !self.filters.want(&topic) => Dropped::Unwanted,
+            Topic::Cloud => {
+                let lane = Lane::Topic(topic.clone());
+                let upload = Item::Upload(NodeRequest::Upload { topic, payload });
+                return self.intake.accept(lane, bytes, receipt, upload);
+            }
         };
         self.intake.skip(receipt);
         self.note(kind, &topic);
@@ -100,7 +124,8 @@ impl Incoming {
         match outcome {
             Outcome::Taken => {}
             Outcome::NoTwins(error) => self.note(Dropped::NoTwins, &error.to_string()),
-            Outcome::GivenUp(error) => self.note(Dropped::Refused, &error.to_string()),
+            Outcome::NoHub(error) => self.note(Dropped::NoHub, &error.to_string()),
+            Outcome::GivenUp(error) => self.note(Dropped::GivenUp, &error),
         }
     }
 
@@ -111,62 +136,97 @@ impl Incoming {
             Dropped::Unknown => {
                 tracing::warn!(count, topic = what, "a topic is none of a device and is ignored")
             }
+            Dropped::Unwanted => {
+                tracing::debug!(count, topic = what, "a topic that no rule wants any longer is ignored");
+            }
             Dropped::TooLarge => {
                 let max = self.message_bytes_max;
                 tracing::warn!(count, topic = what, max, "a message is too large and is ignored");
             }
-            Dropped::ForCloud(kind) => {
-                tracing::debug!(
-                    count,
-                    topic = what,
-                    ?kind,
-                    "a message for the cloud is ignored: there are no rules"
-                );
-            }
             Dropped::NoTwins => tracing::warn!(count, why = what, "a message of a device is ignored"),
-            Dropped::Refused => tracing::error!(count, why = what, "a message of a device was given up"),
+            Dropped::NoHub => tracing::warn!(count, why = what, "a message for the cloud is ignored"),
+            Dropped::GivenUp => tracing::error!(count, why = what, "a message was given up"),
         }
     }
 }
 
-/// What became of a call.
+/// What became of a message.
 enum Outcome {
     Taken,
     /// This node has no device twins.
     NoTwins(AskError),
-    /// The device twins failed over it again and again.
-    GivenUp(AskError),
+    /// This node has no link to a cloud.
+    NoHub(AskError),
+    /// They failed over it again and again, or refused it for good.
+    GivenUp(String),
 }
 
-/// Hands a call over and returns when it was taken. While the store fails it is repeated: until then the
-/// broker is told nothing, and soon sends no more.
-async fn hand_over(bus: Bus, mut rng: SmallRng, call: CallDevice) -> Outcome {
+/// What came of one attempt.
+enum Attempt {
+    Over(Outcome),
+    /// It is not on disk yet, and will be.
+    NotYet(String),
+    /// They did not answer.
+    Unanswered(AskError),
+}
+
+/// Hands a message over and returns when it was taken. While the store fails, or too much waits for the
+/// cloud, it is repeated: until then the broker is told nothing, and soon sends no more.
+async fn hand_over(bus: Bus, mut rng: SmallRng, item: Item) -> Outcome {
     let (mut attempt, mut unanswered) = (0, 0);
     loop {
-        let asked = bus.to(group::TWIN).ask(call.clone()).within(CALL_TIMEOUT).await;
-        match asked {
-            Ok(Ok(())) => return Outcome::Taken,
-            Ok(Err(error)) => tracing::debug!(%error, attempt, "a message of a device is not on disk yet"),
-            Err(
-                error @ (AskError::NobodyServes { .. }
-                | AskError::NotWired { .. }
-                | AskError::Ambiguous { .. }),
-            ) => {
-                return Outcome::NoTwins(error);
-            }
-            // They did not see it.
-            Err(error @ AskError::Full { .. }) => {
-                tracing::debug!(%error, attempt, "the device twins are busy")
-            }
-            Err(error) => {
+        let attempted = match item.clone() {
+            Item::Call(call) => ask_twins(&bus, call).await,
+            Item::Upload(upload) => ask_hub(&bus, upload).await,
+        };
+        match attempted {
+            Attempt::Over(outcome) => return outcome,
+            Attempt::NotYet(why) => tracing::debug!(why, attempt, "a message was not taken yet"),
+            Attempt::Unanswered(error) => {
                 unanswered += 1;
                 if unanswered == ATTEMPTS_MAX {
-                    return Outcome::GivenUp(error);
+                    return Outcome::GivenUp(error.to_string());
                 }
-                tracing::debug!(%error, attempt, "the device twins did not answer");
+                tracing::debug!(%error, attempt, "a message was not answered");
             }
         }
         sleep(pause(attempt, rng.random())).await;
         attempt += 1;
+    }
+}
+
+async fn ask_twins(bus: &Bus, call: CallDevice) -> Attempt {
+    match bus.to(group::TWIN).ask(call).within(CALL_TIMEOUT).await {
+        Ok(Ok(())) => Attempt::Over(Outcome::Taken),
+        Ok(Err(error)) => Attempt::NotYet(error.to_string()),
+        Err(error) if is_absent(&error) => Attempt::Over(Outcome::NoTwins(error)),
+        Err(error) => failed(error),
+    }
+}
+
+/// The hub takes a message when it is on disk, link or not.
+async fn ask_hub(bus: &Bus, upload: NodeRequest) -> Attempt {
+    match bus.to(group::HUB).ask(AskCloud(upload)).within(CALL_TIMEOUT).await {
+        Ok(Ok(NodeReply::Refused(status))) => Attempt::Over(Outcome::GivenUp(status.to_string())),
+        Ok(Ok(_)) => Attempt::Over(Outcome::Taken),
+        Ok(Err(error @ (CloudError::Overloaded | CloudError::NotKept(_)))) => {
+            Attempt::NotYet(error.to_string())
+        }
+        Ok(Err(error)) => Attempt::Over(Outcome::GivenUp(error.to_string())),
+        Err(error) if is_absent(&error) => Attempt::Over(Outcome::NoHub(error)),
+        Err(error) => failed(error),
+    }
+}
+
+/// Tells whether nobody will ever answer.
+fn is_absent(error: &AskError) -> bool {
+    matches!(error, AskError::NobodyServes { .. } | AskError::NotWired { .. } | AskError::Ambiguous { .. })
+}
+
+fn failed(error: AskError) -> Attempt {
+    match error {
+        // They did not see it.
+        error @ AskError::Full { .. } => Attempt::NotYet(error.to_string()),
+        error => Attempt::Unanswered(error),
     }
 }

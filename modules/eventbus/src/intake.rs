@@ -2,26 +2,24 @@
 
 use std::collections::VecDeque;
 
-use protocol::device::DeviceId;
-
 /// Messages that are handed over at a time, and their bytes together.
 const MESSAGES_MAX: usize = 32;
 const BYTES_MAX: usize = 4 << 20;
 
-/// Messages on their way into the node: one at a time of each device, acknowledged in the order in which
+/// Messages on their way into the node: one at a time of each lane, acknowledged in the order in which
 /// they came, and only so many that no memory fills.
 #[derive(Debug)]
-pub(crate) struct Intake<T, R> {
-    entries: VecDeque<Entry<T, R>>,
+pub(crate) struct Intake<L, T, R> {
+    entries: VecDeque<Entry<L, T, R>>,
     /// The number of the first entry.
     first: u64,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry<T, R> {
-    /// The device; calls that are about none wait for each other too.
-    lane: Option<DeviceId>,
+struct Entry<L, T, R> {
+    /// `None` where nothing is handed over.
+    lane: Option<L>,
     bytes: usize,
     receipt: R,
     stage: Stage<T>,
@@ -34,7 +32,7 @@ enum Stage<T> {
     Done,
 }
 
-impl<T, R> Intake<T, R> {
+impl<L: PartialEq, T, R> Intake<L, T, R> {
     pub(crate) const fn new() -> Self {
         Self { entries: VecDeque::new(), first: 0, bytes: 0 }
     }
@@ -45,8 +43,9 @@ impl<T, R> Intake<T, R> {
     }
 
     /// Adds a message that is to be handed over.
-    pub(crate) fn accept(&mut self, lane: Option<DeviceId>, bytes: usize, receipt: R, item: T) {
+    pub(crate) fn accept(&mut self, lane: L, bytes: usize, receipt: R, item: T) {
         self.bytes += bytes;
+        let lane = Some(lane);
         self.entries.push_back(Entry { lane, bytes, receipt, stage: Stage::Waiting(item) });
     }
 
@@ -59,7 +58,7 @@ impl<T, R> Intake<T, R> {
     pub(crate) fn start(&mut self) -> Option<(u64, T)> {
         let may_start = |at: usize| {
             let entry = self.entries.get(at)?;
-            let is_pending = |other: &&Entry<T, R>| !matches!(other.stage, Stage::Done);
+            let is_pending = |other: &&Entry<L, T, R>| !matches!(other.stage, Stage::Done);
             let before =
                 self.entries.iter().take(at).filter(is_pending).any(|other| other.lane == entry.lane);
             (matches!(entry.stage, Stage::Waiting(_)) && !before).then_some(at)
@@ -94,10 +93,10 @@ impl<T, R> Intake<T, R> {
 mod tests {
     use super::*;
 
-    type Taken = Intake<&'static str, u32>;
+    type Taken = Intake<Option<&'static str>, &'static str, u32>;
 
-    fn device(name: &str) -> Option<DeviceId> {
-        Some(DeviceId::parse("default", name).expect("a device"))
+    fn device(name: &'static str) -> Option<&'static str> {
+        Some(name)
     }
 
     fn started(intake: &mut Taken) -> Vec<(u64, &'static str)> {

@@ -1,14 +1,19 @@
-//! The two connections to a broker: one subscribes, one publishes, as upstream's do.
+//! The connections to a broker: one subscribes for devices, one for the rules of the cloud, one publishes.
+//! Upstream has one that subscribes to all; here messages for a cloud that is away hold up no device.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use beehive::latest::Receiver;
+use protocol::rules::DeliverError;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::filter::matches;
 use crate::incoming::Delivery;
 use crate::outgoing::Outgoing;
 use crate::pause::pause;
@@ -25,11 +30,44 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a connection is for.
 pub(crate) enum Purpose {
-    /// Subscribes to these, in this order, and delivers what arrives.
-    Subscribe { filters: Vec<String>, deliveries: mpsc::Sender<Delivery> },
+    /// Subscribes to these and delivers what arrives.
+    Subscribe { filters: Filters, deliveries: mpsc::Sender<Delivery> },
     /// Publishes what is taken from here.
     Publish(Outgoing),
 }
+
+/// What a connection subscribes to.
+#[derive(Debug, Clone)]
+pub(crate) struct Filters {
+    /// These, in this order.
+    pub(crate) fixed: Vec<String>,
+    /// These too, as they come and go.
+    pub(crate) routed: Option<Receiver<Topics>>,
+}
+
+impl Filters {
+    /// Tells whether a message of this topic was asked for. A broker may know older subscriptions.
+    pub(crate) fn want(&self, topic: &str) -> bool {
+        let is_routed = |routed: &Receiver<Topics>| routed.get().iter().any(|filter| matches(filter, topic));
+        self.fixed.iter().any(|filter| matches(filter, topic)) || self.routed.as_ref().is_some_and(is_routed)
+    }
+
+    /// Returns all that is subscribed to at the moment.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.fixed.iter().chain(self.further().iter()).cloned().collect()
+    }
+
+    /// Returns the routed ones that no fixed one includes: a broker delivers a message for each
+    /// subscription that it fits.
+    fn further(&self) -> Topics {
+        let routed = self.routed.as_ref().map(Receiver::get).unwrap_or_default();
+        let is_included = |topic: &String| self.fixed.iter().any(|filter| matches(filter, topic));
+        Arc::new(routed.iter().filter(|topic| !is_included(topic)).cloned().collect())
+    }
+}
+
+/// The topics that the rules of the cloud want.
+pub(crate) type Topics = Arc<BTreeSet<String>>;
 
 /// One connection, kept up for as long as the module runs.
 pub(crate) struct Line {
@@ -138,19 +176,61 @@ async fn close(client: &dyn Client) {
     }
 }
 
-/// Subscribes to all, and returns only if the connection is of no use.
-async fn subscribe(client: &dyn Client, filters: &[String]) -> MqttError {
-    for filter in filters {
-        match timeout(SUBSCRIBE_TIMEOUT, client.subscribe(filter)).await {
-            Ok(Ok(())) => tracing::debug!(filter, "subscribed"),
-            Ok(Err(error @ MqttError::Refused(_))) => tracing::warn!(filter, %error, "a subscription failed"),
-            // What has arrived is read first, and then the end.
-            Ok(Err(MqttError::Closed)) => return pending().await,
-            Ok(Err(error)) => return error,
-            Err(_) => return MqttError::TimedOut(SUBSCRIBE_TIMEOUT),
+/// Subscribes to all, and to what comes later; returns only if the connection is of no use.
+async fn subscribe(client: &dyn Client, filters: &Filters) -> MqttError {
+    for filter in &filters.fixed {
+        if let Err(end) = confirm(client.subscribe(filter), filter).await {
+            return end.reason().await;
         }
     }
-    pending().await
+    let Some(mut routed) = filters.routed.clone() else { return pending().await };
+    let mut known = Topics::default();
+    loop {
+        routed.mark_seen();
+        let wanted = filters.further();
+        for filter in known.difference(&wanted) {
+            if let Err(end) = confirm(client.unsubscribe(filter), filter).await {
+                return end.reason().await;
+            }
+        }
+        for filter in wanted.difference(&known) {
+            if let Err(end) = confirm(client.subscribe(filter), filter).await {
+                return end.reason().await;
+            }
+        }
+        known = wanted;
+        if routed.changed().await.is_err() {
+            return pending().await;
+        }
+    }
+}
+
+/// Why no more is subscribed to.
+enum End {
+    /// What has arrived is read first, and then the end.
+    Closed,
+    Failed(MqttError),
+}
+
+impl End {
+    async fn reason(self) -> MqttError {
+        match self {
+            Self::Closed => pending().await,
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+/// Waits for the broker's word on one filter. One that it refuses does not stop the others.
+async fn confirm(asked: impl Future<Output = Result<(), MqttError>>, filter: &str) -> Result<(), End> {
+    match timeout(SUBSCRIBE_TIMEOUT, asked).await {
+        Ok(Ok(())) => tracing::debug!(filter, "the broker confirmed a filter"),
+        Ok(Err(error @ MqttError::Refused(_))) => tracing::warn!(filter, %error, "a subscription failed"),
+        Ok(Err(MqttError::Closed)) => return Err(End::Closed),
+        Ok(Err(error)) => return Err(End::Failed(error)),
+        Err(_) => return Err(End::Failed(MqttError::TimedOut(SUBSCRIBE_TIMEOUT))),
+    }
+    Ok(())
 }
 
 /// Reads only what there is room for.
@@ -179,15 +259,25 @@ async fn discard(mut arrivals: Box<dyn Arrivals>) -> MqttError {
 
 async fn publish(client: &dyn Client, outgoing: &Outgoing) -> MqttError {
     loop {
-        let publication = outgoing.take().await;
-        let topic = publication.topic.clone();
-        match timeout(PUBLISH_TIMEOUT, client.publish(publication)).await {
-            Ok(Ok(())) => tracing::trace!(topic, "published"),
+        let waiting = outgoing.take().await;
+        let topic = waiting.publication.topic.clone();
+        match timeout(PUBLISH_TIMEOUT, client.publish(waiting.publication.clone())).await {
+            Ok(Ok(())) => {
+                tracing::trace!(topic, "published");
+                waiting.done(Ok(()));
+            }
             Ok(Err(error @ MqttError::TooLarge { .. })) => {
                 tracing::warn!(topic, %error, "a message to local clients was dropped");
+                waiting.done(Err(DeliverError::TooLarge));
             }
-            Ok(Err(error)) => return error,
-            Err(_) => return MqttError::TimedOut(PUBLISH_TIMEOUT),
+            Ok(Err(error)) => {
+                waiting.done(Err(DeliverError::Away));
+                return error;
+            }
+            Err(_) => {
+                waiting.done(Err(DeliverError::Overloaded));
+                return MqttError::TimedOut(PUBLISH_TIMEOUT);
+            }
         }
     }
 }

@@ -92,8 +92,8 @@ impl MemoryBroker {
         ids.iter().for_each(|id| state.end(id, None));
     }
 
-    /// Returns what was done since this was last called: `connect <id>`, `subscribe <filter>` and `disconnect
-    /// <id>` by clients, `serve <address>` and `stop <address>` by the process.
+    /// Returns what was done since this was last called: `connect <id>`, `subscribe <filter>`, `unsubscribe
+    /// <filter>` and `disconnect <id>` by clients, `serve <address>` and `stop <address>` by the process.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.state().log)
@@ -290,6 +290,13 @@ impl Client for MemoryClient {
             }
             kept.into_iter().for_each(|publication| session.offer(publication));
         })
+    }
+
+    async fn unsubscribe(&self, filter: &str) -> Result<(), MqttError> {
+        tokio::task::yield_now().await;
+        self.end.with(|session| session.filters.retain(|known| known != filter))?;
+        self.end.broker.state().log.push(format!("unsubscribe {filter}"));
+        Ok(())
     }
 
     async fn publish(&self, publication: Publication) -> Result<(), MqttError> {

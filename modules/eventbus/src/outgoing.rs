@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use beehive::Responder;
+use protocol::rules::DeliverError;
 use tokio::sync::Notify;
 
 use crate::ports::Publication;
@@ -21,10 +23,33 @@ struct Shared {
     arrived: Notify,
 }
 
+/// Who waits until the broker has a message, if anybody does.
+pub(crate) type Asker = Option<Responder<Result<(), DeliverError>>>;
+
+/// A message that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) publication: Publication,
+    asker: Asker,
+}
+
+impl Waiting {
+    /// Tells whoever waits what became of the message.
+    pub(crate) fn done(self, outcome: Result<(), DeliverError>) {
+        tell(self.asker, outcome);
+    }
+}
+
+fn tell(asker: Asker, outcome: Result<(), DeliverError>) {
+    if let Some(asker) = asker {
+        asker.reply(outcome);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     is_open: bool,
-    waiting: VecDeque<Publication>,
+    waiting: VecDeque<Waiting>,
     bytes: usize,
 }
 
@@ -53,46 +78,52 @@ impl Outgoing {
 
     /// Drops what waits and all that comes, and returns how much waited.
     pub(crate) fn close(&self) -> usize {
-        std::mem::take(&mut *self.queue()).waiting.len()
+        let waiting = std::mem::take(&mut *self.queue()).waiting;
+        let lost = waiting.len();
+        waiting.into_iter().for_each(|waiting| waiting.done(Err(DeliverError::Away)));
+        lost
     }
 
-    pub(crate) fn push(&self, publication: Publication) -> Pushed {
+    pub(crate) fn push(&self, publication: Publication, asker: Asker) -> Pushed {
         let bytes = size(&publication);
         let mut queue = self.queue();
         if !queue.is_open {
+            tell(asker, Err(DeliverError::Away));
             return Pushed::Away;
         }
         if bytes > BYTES_MAX {
+            tell(asker, Err(DeliverError::TooLarge));
             return Pushed::TooLarge;
         }
         let mut displaced = 0;
         while queue.waiting.len() >= MESSAGES_MAX || queue.bytes + bytes > BYTES_MAX {
             let Some(oldest) = queue.waiting.pop_front() else { break };
-            queue.bytes -= size(&oldest);
+            queue.bytes -= size(&oldest.publication);
+            oldest.done(Err(DeliverError::Overloaded));
             displaced += 1;
         }
         queue.bytes += bytes;
-        queue.waiting.push_back(publication);
+        queue.waiting.push_back(Waiting { publication, asker });
         drop(queue);
         self.0.arrived.notify_one();
         if displaced == 0 { Pushed::Queued } else { Pushed::Displaced(displaced) }
     }
 
     /// Returns the oldest message, once there is one.
-    pub(crate) async fn take(&self) -> Publication {
+    pub(crate) async fn take(&self) -> Waiting {
         loop {
-            if let Some(publication) = self.pop() {
-                return publication;
+            if let Some(waiting) = self.pop() {
+                return waiting;
             }
             self.0.arrived.notified().await;
         }
     }
 
-    fn pop(&self) -> Option<Publication> {
+    fn pop(&self) -> Option<Waiting> {
         let mut queue = self.queue();
-        let publication = queue.waiting.pop_front()?;
-        queue.bytes -= size(&publication);
-        Some(publication)
+        let waiting = queue.waiting.pop_front()?;
+        queue.bytes -= size(&waiting.publication);
+        Some(waiting)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -117,7 +148,7 @@ mod tests {
     }
 
     fn topics(outgoing: &Outgoing) -> Vec<String> {
-        std::iter::from_fn(|| outgoing.pop()).map(|publication| publication.topic).collect()
+        std::iter::from_fn(|| outgoing.pop()).map(|waiting| waiting.publication.topic).collect()
     }
 
     #[test]
@@ -125,17 +156,17 @@ mod tests {
         let outgoing = Outgoing::new();
         outgoing.open();
         for number in 0..MESSAGES_MAX {
-            assert_eq!(outgoing.push(publication(&number.to_string(), 1)), Pushed::Queued);
+            assert_eq!(outgoing.push(publication(&number.to_string(), 1), None), Pushed::Queued);
         }
-        assert_eq!(outgoing.push(publication("last", 1)), Pushed::Displaced(1));
+        assert_eq!(outgoing.push(publication("last", 1), None), Pushed::Displaced(1));
         let waiting = topics(&outgoing);
         assert_eq!((waiting.len(), waiting.first().map(String::as_str)), (MESSAGES_MAX, Some("1")));
         assert_eq!(waiting.last().map(String::as_str), Some("last"));
         for name in ["a", "b", "c"] {
-            assert_eq!(outgoing.push(publication(name, 1 << 20)), Pushed::Queued);
+            assert_eq!(outgoing.push(publication(name, 1 << 20), None), Pushed::Queued);
         }
-        assert_eq!(outgoing.push(publication("d", 3 << 20)), Pushed::Displaced(3));
-        assert_eq!(outgoing.push(publication("e", 5 << 20)), Pushed::TooLarge);
+        assert_eq!(outgoing.push(publication("d", 3 << 20), None), Pushed::Displaced(3));
+        assert_eq!(outgoing.push(publication("e", 5 << 20), None), Pushed::TooLarge);
         assert_eq!(topics(&outgoing), ["d"]);
         assert_eq!(outgoing.queue().bytes, 0);
     }
@@ -143,11 +174,11 @@ mod tests {
     #[test]
     fn nothing_waits_without_a_connection() {
         let outgoing = Outgoing::new();
-        assert_eq!(outgoing.push(publication("a", 1)), Pushed::Away);
+        assert_eq!(outgoing.push(publication("a", 1), None), Pushed::Away);
         outgoing.open();
-        assert_eq!(outgoing.push(publication("b", 1)), Pushed::Queued);
+        assert_eq!(outgoing.push(publication("b", 1), None), Pushed::Queued);
         assert_eq!(outgoing.close(), 1);
-        assert_eq!(outgoing.push(publication("c", 1)), Pushed::Away);
+        assert_eq!(outgoing.push(publication("c", 1), None), Pushed::Away);
         outgoing.open();
         assert_eq!(topics(&outgoing), [""; 0]);
     }

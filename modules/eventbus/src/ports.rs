@@ -1,4 +1,5 @@
-//! What the event bus needs from outside: a client of an MQTT 3.1.1 broker, and a broker in its process.
+//! What the event bus needs from outside: a client of an MQTT 3.1.1 broker, a broker in its process, and a
+//! store.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use store::SharedMedium;
 
 use crate::config::Password;
 use crate::server::ServerUrl;
@@ -19,6 +21,8 @@ pub struct Ports {
     pub mqtt: Arc<dyn Mqtt>,
     /// The broker within this process.
     pub broker: Arc<dyn Broker>,
+    /// Keeps which topics the rules of the cloud want.
+    pub store: SharedMedium,
 }
 
 impl fmt::Debug for Ports {

@@ -58,9 +58,15 @@ impl Side {
         Ok(sides)
     }
 
-    /// Returns how the connection that subscribes is made.
+    /// Returns how the connection that subscribes for devices is made.
     pub(crate) fn subscriber(&self, config: &EventBusConfig, node: &str) -> ConnectTo {
         let to = config.subscriber(self.server.clone(), node);
+        if self.serve_on.is_some() { config.within(to, false) } else { to }
+    }
+
+    /// Returns how the connection that subscribes for the rules of the cloud is made.
+    pub(crate) fn router(&self, config: &EventBusConfig, node: &str) -> ConnectTo {
+        let to = config.router(self.server.clone(), node);
         if self.serve_on.is_some() { config.within(to, false) } else { to }
     }
 

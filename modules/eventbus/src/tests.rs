@@ -8,6 +8,7 @@ use beehive::{Probe, Responder};
 use bytes::Bytes;
 use protocol::device::{DeviceCall, DeviceId, LocalTopic};
 use protocol::edge::MetaError;
+use store::MemoryStore;
 
 use super::*;
 use crate::memory::{MemoryBroker, message};
@@ -17,6 +18,7 @@ use crate::server::ServerUrl;
 mod connection;
 mod incoming;
 mod modes;
+mod rules;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,7 +27,7 @@ type Calls = Rc<RefCell<Vec<(CallDevice, Responder<Result<(), MetaError>>)>>>;
 
 fn builder(config: EventBusConfig, broker: &MemoryBroker) -> ProbeBuilder<EventBus> {
     let (mqtt, within) = (Arc::new(broker.clone()), Arc::new(broker.clone()));
-    Probe::new(config, Ports { mqtt, broker: within })
+    Probe::new(config, Ports { mqtt, broker: within, store: Arc::new(MemoryStore::new()) })
 }
 
 /// Starts the event bus with device twins that take everything.

@@ -3,15 +3,15 @@
 use protocol::NodeName;
 use protocol::device::{DeviceCall, DeviceId, LocalTopic};
 
-/// What the event bus subscribes to, in this order, before the topics of the configuration.
-pub(crate) const SUBSCRIPTIONS: [&str; 6] = [
-    "$hw/events/upload/#",
+/// What the event bus subscribes to for devices, in this order, before the topics of the configuration.
+pub(crate) const OF_DEVICES: [&str; 3] = [
     "$hw/events/device/+/+/state/update",
     "$hw/events/device/+/+/twin/+",
     "$hw/events/node/+/membership/get",
-    "SYS/dis/upload_records",
-    "+/user/#",
 ];
+/// What it subscribes to for the rules of the cloud, before the topics of the configuration and of the
+/// rules.
+pub(crate) const FOR_CLOUD: [&str; 3] = ["$hw/events/upload/#", "SYS/dis/upload_records", "+/user/#"];
 
 const DEVICE: &str = "$hw/events/device/";
 const NODE: &str = "$hw/events/node/";
@@ -21,23 +21,10 @@ const NODE: &str = "$hw/events/node/";
 pub(crate) enum Topic {
     /// Devices of this node.
     Device(DeviceCall),
-    /// What upstream passes to the rules of the cloud.
-    Cloud(CloudTopic),
+    /// Whatever is passed to the rules of the cloud.
+    Cloud,
     /// Looks like a device's or a node's, and is neither.
     Unknown,
-}
-
-/// What a message for the cloud was published as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CloudTopic {
-    /// `$hw/events/upload/...`.
-    Upload,
-    /// `SYS/dis/upload_records`.
-    Records,
-    /// `<anything>/user/...`.
-    User,
-    /// A topic of the configuration.
-    Custom,
 }
 
 impl Topic {
@@ -49,7 +36,7 @@ impl Topic {
             let path = rest.split_once('/').map(|(_, path)| path);
             (path == Some("membership/get")).then_some(DeviceCall::GetMembership)
         } else {
-            return Self::Cloud(cloud_topic(text));
+            return Self::Cloud;
         };
         call.map_or(Self::Unknown, Self::Device)
     }
@@ -69,16 +56,9 @@ fn device_call(rest: &str) -> Option<DeviceCall> {
     DeviceId::parse(namespace, name).ok().map(call)
 }
 
-fn cloud_topic(text: &str) -> CloudTopic {
-    if text.starts_with("$hw/events/upload/") {
-        CloudTopic::Upload
-    } else if text == "SYS/dis/upload_records" {
-        CloudTopic::Records
-    } else if text.split('/').nth(1) == Some("user") {
-        CloudTopic::User
-    } else {
-        CloudTopic::Custom
-    }
+/// Tells whether a filter is for what devices say.
+pub(crate) fn is_of_devices(filter: &str) -> bool {
+    filter.starts_with(DEVICE) || filter.starts_with(NODE)
 }
 
 /// Returns the device that a call is about, if it is about one.
@@ -171,15 +151,15 @@ mod tests {
 
     #[test]
     fn all_else_is_for_the_cloud() {
-        for (topic, expect) in [
-            ("$hw/events/upload/x", CloudTopic::Upload),
-            ("SYS/dis/upload_records", CloudTopic::Records),
-            ("x/user/a/b", CloudTopic::User),
-            ("default/test", CloudTopic::Custom),
-            ("$hw/events/device", CloudTopic::Custom),
-            ("", CloudTopic::Custom),
+        for topic in [
+            "$hw/events/upload/x",
+            "SYS/dis/upload_records",
+            "x/user/a/b",
+            "default/test",
+            "$hw/events/device",
+            "",
         ] {
-            assert_eq!(Topic::parse(topic), Topic::Cloud(expect), "{topic}");
+            assert_eq!(Topic::parse(topic), Topic::Cloud, "{topic}");
         }
     }
 
@@ -207,13 +187,15 @@ mod tests {
             let written = text(topic, &node);
             assert_eq!(written, expect);
             assert!(is_topic(&written));
-            let echoes = SUBSCRIPTIONS.iter().any(|filter| matches(filter, &written));
+            let echoes = OF_DEVICES.iter().chain(&FOR_CLOUD).any(|filter| matches(filter, &written));
             assert!(!echoes, "{written} comes back to the event bus");
         }
     }
 
     #[test]
     fn the_subscriptions_are_filters() {
-        assert!(SUBSCRIPTIONS.iter().all(|filter| is_filter(filter)));
+        assert!(OF_DEVICES.iter().chain(&FOR_CLOUD).all(|filter| is_filter(filter)));
+        assert!(OF_DEVICES.iter().all(|filter| is_of_devices(filter)));
+        assert!(!FOR_CLOUD.iter().any(|filter| is_of_devices(filter)));
     }
 }

@@ -18,6 +18,8 @@ pub const CLOUDHUB: Group = Group::new("cloudhub");
 pub const EDGECONTROLLER: Group = Group::new("edgecontroller");
 /// What moves devices between the Kubernetes API and the nodes.
 pub const DEVICECONTROLLER: Group = Group::new("devicecontroller");
+/// What routes messages between REST endpoints and nodes, by rules.
+pub const ROUTER: Group = Group::new("router");
 /// What records the versions that nodes have acknowledged.
 pub const SYNCCONTROLLER: Group = Group::new("synccontroller");
 /// What binds pods to nodes.

@@ -13,7 +13,9 @@ mod status;
 pub mod cloud;
 pub mod device;
 pub mod edge;
+pub mod filter;
 pub mod request;
+pub mod rules;
 
 pub use device::DeviceId;
 pub use inventory::{Buckets, Digest, Inventory};

@@ -92,13 +92,35 @@ pub enum NodeRequest {
     },
     /// Asks for the PEM of the Kubernetes CA. Answered with `Text`.
     KubernetesCa,
+    /// Passes on what a local client published, for the rules. Answered with `Done` once the rules have
+    /// dealt with it; an edge of KubeEdge is not answered.
+    Upload {
+        /// The MQTT topic.
+        topic: String,
+        /// What was published.
+        payload: Bytes,
+    },
+    /// Has a URL called for a local application, by a rule. Answered with `Text`, the body of what the
+    /// URL's endpoint answered.
+    CallUrl {
+        /// The URL, as the rule names it.
+        url: String,
+        /// The whole request of the application, as JSON.
+        body: Bytes,
+    },
 }
 
 impl NodeRequest {
     /// Tells whether the cloud answers this request.
     #[must_use]
     pub fn is_answered(&self) -> bool {
-        !matches!(self, Self::RecordEvent(_) | Self::PatchEvent { .. })
+        !matches!(self, Self::RecordEvent(_) | Self::PatchEvent { .. } | Self::Upload { .. })
+    }
+
+    /// Tells whether it is for the rules.
+    #[must_use]
+    pub fn is_for_rules(&self) -> bool {
+        matches!(self, Self::Upload { .. } | Self::CallUrl { .. })
     }
 
     /// Returns the device that is spoken of.

@@ -12,6 +12,7 @@ mod error;
 mod memory;
 mod openings;
 mod port;
+mod texts;
 mod trees;
 
 #[cfg(feature = "test-util")]
@@ -22,4 +23,5 @@ pub use error::StoreError;
 pub use memory::{Fault, MemoryStore};
 pub use openings::{Openings, Over};
 pub use port::{Commit, Entry, Medium, SharedMedium, SharedStore, Store, Survey};
+pub use texts::Texts;
 pub use trees::Trees;

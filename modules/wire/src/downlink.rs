@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 use protocol::device::payload::{Device, MembershipUpdate};
+use protocol::rules::NodeCommand;
 use protocol::{ChangeKind, DeviceId, NodeReply, Object, ObjectChange, ObjectKey, ResourceType};
 
 use crate::content::{self, Content};
 use crate::message::{Envelope, MessageId, Unknown};
 use crate::path::ResourcePath;
 use crate::raw::{RawMessage, RawRoute};
-use crate::reply::{self, ReplyTo};
+use crate::reply::{self, ReplyShape, ReplyTo};
 use crate::request::key_of_path;
+use crate::rule::{self, Read};
 use crate::uplink::AckRoute;
 
 /// A message of a cloud.
@@ -31,6 +33,15 @@ pub enum Downlink {
     },
     /// Devices of the node came or went, as JSON. Only KubeEdge's edges need it: ours know by the objects.
     Membership(Bytes),
+    /// What the node is to do for the rules.
+    Command(NodeCommand),
+    /// A call of a service on the node that cannot be made.
+    BadCall {
+        /// The message as it came.
+        raw: Box<RawMessage>,
+        /// Why not, as KubeEdge's edge answers it.
+        problem: String,
+    },
     /// Anything else.
     Unknown(Unknown),
 }
@@ -95,7 +106,11 @@ impl Envelope<Downlink> {
             ..RawRoute::default()
         };
         match self.body {
-            Downlink::Unknown(Unknown { raw, .. }) => *raw,
+            Downlink::Unknown(Unknown { raw, .. }) | Downlink::BadCall { raw, .. } => *raw,
+            Downlink::Command(command) => {
+                let (route, content) = rule::write_command(command);
+                RawMessage { header, route, content }
+            }
             Downlink::Membership(update) => {
                 let route = route(DEVICES.to_owned(), "update", &ResourcePath::Membership);
                 let route = RawRoute { group: "twin".to_owned(), ..route };
@@ -117,6 +132,9 @@ impl Envelope<Downlink> {
                     header.resourceversion = version(object);
                 }
                 let content = reply::write(to.shape, &reply);
+                if to.shape == ReplyShape::Body {
+                    return RawMessage { header, route: rule::answer_route(&to.path), content };
+                }
                 let source = match to.path {
                     ResourcePath::KubernetesCa => "cloudhub",
                     ResourcePath::Device { .. } | ResourcePath::Twin => DEVICES,
@@ -144,7 +162,11 @@ impl Envelope<Downlink> {
             Downlink::Reply { to, .. } if is_acked(&to.path) => {
                 Some(AckRoute { source: SOURCE.to_owned(), group: GROUP.to_owned(), path: to.path.clone() })
             }
-            Downlink::Reply { .. } | Downlink::Membership(_) | Downlink::Unknown(_) => None,
+            Downlink::Reply { .. }
+            | Downlink::Membership(_)
+            | Downlink::Command(_)
+            | Downlink::BadCall { .. }
+            | Downlink::Unknown(_) => None,
         }
     }
 }
@@ -192,6 +214,23 @@ fn is_acked(path: &ResourcePath) -> bool {
 }
 
 fn read(raw: RawMessage) -> Downlink {
+    if let Some(read) = rule::read_command(&raw) {
+        return match read {
+            Read::Command(command) => Downlink::Command(command),
+            Read::BadCall(problem) => Downlink::BadCall { raw: Box::new(raw), problem },
+            Read::Unknown(problem) => Downlink::Unknown(Unknown::new(raw, problem)),
+        };
+    }
+    if let Some(answer) = rule::read_answer(&raw) {
+        return match answer {
+            Ok(reply) => {
+                let parent = MessageId::new(&raw.header.parent_msg_id);
+                let path = ResourcePath::parse(&raw.route.resource);
+                Downlink::Reply { to: ReplyTo { parent, path, shape: ReplyShape::Body }, reply }
+            }
+            Err(problem) => Downlink::Unknown(Unknown::new(raw, problem)),
+        };
+    }
     let path = ResourcePath::parse(&raw.route.resource);
     let to_resources = matches!(raw.route.group.as_str(), "resource" | "func");
     let kind = match raw.route.operation.as_str() {

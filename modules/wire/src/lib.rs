@@ -27,6 +27,7 @@ mod path;
 mod raw;
 mod reply;
 mod request;
+mod rule;
 mod uplink;
 
 pub use codec::Codec;

@@ -20,6 +20,8 @@ pub enum ReplyShape {
     Ok,
     /// A text, or `{"ErrStatus": ..}`.
     Text,
+    /// The body of an HTTP answer, as a text, or why there is none.
+    Body,
 }
 
 impl ReplyShape {
@@ -38,12 +40,14 @@ impl ReplyShape {
             NodeRequest::Query(key) if key.resource == ResourceType::LEASE => Self::Outcome,
             NodeRequest::Query(_) | NodeRequest::Token { .. } => Self::Object,
             NodeRequest::KubernetesCa => Self::Text,
+            NodeRequest::CallUrl { .. } => Self::Body,
             NodeRequest::UpdateNode(_)
             | NodeRequest::DeletePod { .. }
             | NodeRequest::ReportTwins { .. }
             | NodeRequest::ReportDeviceState { .. }
             | NodeRequest::RecordEvent(_)
-            | NodeRequest::PatchEvent { .. } => Self::Ok,
+            | NodeRequest::PatchEvent { .. }
+            | NodeRequest::Upload { .. } => Self::Ok,
         }
     }
 }
@@ -155,6 +159,7 @@ pub(crate) fn write(shape: ReplyShape, reply: &NodeReply) -> Box<RawValue> {
         };
     }
     match reply {
+        NodeReply::Refused(status) if shape == ReplyShape::Body => content::json(&status.message),
         NodeReply::Refused(status) => write_status(status),
         NodeReply::Text(text) => content::json(text),
         NodeReply::Object(object) if shape == ReplyShape::Object => content::embed(object.raw()),

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::content::{self, Content};
 use crate::path::{DeviceAspect, ResourcePath};
 use crate::raw::{RawMessage, RawRoute};
+use crate::rule;
 
 /// Cluster-scoped types that upstream addresses in the namespace `default`.
 const MISPLACED: [&str; 2] = ["volumeattachment", "certificatesigningrequest"];
@@ -63,6 +64,9 @@ pub(crate) fn path_of(request: &NodeRequest) -> ResourcePath {
         NodeRequest::ReportTwins { device, .. } => path_of_device(device, DeviceAspect::TwinReported),
         NodeRequest::ReportDeviceState { device, .. } => path_of_device(device, DeviceAspect::State),
         NodeRequest::KubernetesCa => ResourcePath::KubernetesCa,
+        NodeRequest::Upload { topic: text, .. } | NodeRequest::CallUrl { url: text, .. } => {
+            ResourcePath::parse(text)
+        }
     }
 }
 
@@ -80,6 +84,9 @@ struct EventPatch<R> {
 
 /// Returns the route and the content of `request`.
 pub(crate) fn write(path: &ResourcePath, request: &NodeRequest) -> (RawRoute, Box<RawValue>) {
+    if let Some(written) = rule::write_request(request) {
+        return written;
+    }
     let embed = |object: &Object| content::embed(object.raw());
     let (operation, content) = match request {
         NodeRequest::RegisterNode(object)
@@ -97,7 +104,10 @@ pub(crate) fn write(path: &ResourcePath, request: &NodeRequest) -> (RawRoute, Bo
         // Twins travel as an object and a state as a text.
         NodeRequest::ReportTwins { report, .. } => ("update", content::embed(report)),
         NodeRequest::ReportDeviceState { report, .. } => ("update", content::text(report)),
-        NodeRequest::Query(_) | NodeRequest::KubernetesCa => ("query", content::null()),
+        NodeRequest::Query(_)
+        | NodeRequest::KubernetesCa
+        | NodeRequest::Upload { .. }
+        | NodeRequest::CallUrl { .. } => ("query", content::null()),
         NodeRequest::Token { request, .. } => ("query", embed(request)),
         NodeRequest::PatchEvent { event, patch } => {
             let patch = String::from_utf8_lossy(patch).into_owned();

@@ -1,6 +1,7 @@
 //! All that an edge sends.
 
 use protocol::NodeRequest;
+use protocol::rules::CommandReply;
 
 use crate::content::{self, Content};
 use crate::legacy;
@@ -8,6 +9,7 @@ use crate::message::{Envelope, MessageId, Unknown};
 use crate::path::ResourcePath;
 use crate::raw::{RawMessage, RawRoute};
 use crate::request;
+use crate::rule;
 
 /// What an acknowledgement repeats of the message that it acknowledges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,13 @@ pub enum Uplink {
         path: ResourcePath,
         /// What is asked.
         request: NodeRequest,
+    },
+    /// What became of a command. KubeEdge's edge says so of calls only.
+    CommandReply {
+        /// The command.
+        parent: MessageId,
+        /// What became of it.
+        reply: CommandReply,
     },
     /// A status report of an old edge, answered with `OK` once all of it is done.
     LegacyStatus {
@@ -101,6 +110,10 @@ impl Envelope<Uplink> {
                 parent.as_str().clone_into(&mut header.parent_msg_id);
                 (route("", "", "error", &path), content::json(&text))
             }
+            Uplink::CommandReply { parent, reply } => {
+                parent.as_str().clone_into(&mut header.parent_msg_id);
+                rule::write_reply(reply)
+            }
             Uplink::Request { path, request } => request::write(&path, &request),
         };
         RawMessage { header, route, content }
@@ -127,6 +140,15 @@ fn read(raw: RawMessage) -> Uplink {
             return Uplink::Nack { parent: parent(), path, text };
         }
         _ => {}
+    }
+    if let Some(reply) = rule::read_reply(&raw) {
+        return Uplink::CommandReply { parent: parent(), reply };
+    }
+    if let Some(request) = rule::read_request(&raw) {
+        return match request {
+            Ok(request) => Uplink::Request { path, request },
+            Err(problem) => Uplink::Unknown(Unknown::new(raw, problem)),
+        };
     }
     let is_report = matches!(path, ResourcePath::Device { .. }) && raw.route.source == "twin";
     if !is_report

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use protocol::rules::{CommandReply, Headers, HttpAnswer, HttpCall, NodeCommand, NodeRules};
 use protocol::{
     ApiStatus, Buckets, ChangeKind, DeviceId, Digest, Held, Lease, Namespace, NodeName, NodeReply,
     NodeRequest, Object, ObjectChange, ObjectKey, ObjectName, ResourceType, ResourceVersion, Uid,
@@ -68,6 +69,42 @@ fn request() -> impl Strategy<Value = NodeRequest> {
         object().prop_map(NodeRequest::RecordEvent),
         object().prop_map(move |event| NodeRequest::PatchEvent { event, patch: json() }),
         Just(NodeRequest::KubernetesCa),
+        // KubeEdge's codec carries what was published as a text.
+        (".{0,20}", ".{0,20}")
+            .prop_map(|(topic, payload)| NodeRequest::Upload { topic, payload: payload.into() }),
+        (".{0,20}", any::<Vec<u8>>()).prop_map(|(url, body)| NodeRequest::CallUrl { url, body: body.into() }),
+    ]
+}
+
+fn headers() -> impl Strategy<Value = Headers> {
+    proptest::collection::btree_map("[A-Za-z-]{1,8}", proptest::collection::vec(".{0,8}", 0..3), 0..3)
+}
+
+fn command() -> impl Strategy<Value = NodeCommand> {
+    let texts = || proptest::collection::btree_set(".{0,8}", 0..4);
+    prop_oneof![
+        (texts(), texts()).prop_map(|(topics, urls)| NodeCommand::Route(NodeRules { topics, urls })),
+        ".{0,20}".prop_map(NodeCommand::Subscribe),
+        ".{0,20}".prop_map(NodeCommand::Unsubscribe),
+        ".{0,20}".prop_map(NodeCommand::AllowUrl),
+        ".{0,20}".prop_map(NodeCommand::ForbidUrl),
+        (".{0,20}", any::<Vec<u8>>())
+            .prop_map(|(topic, payload)| NodeCommand::Publish { topic, payload: payload.into() }),
+        (any::<u16>(), "/.{0,20}", "[A-Z]{1,8}", headers(), any::<Vec<u8>>()).prop_map(
+            |(port, path, method, headers, body)| {
+                NodeCommand::Call(HttpCall { port, path, method, headers, body: body.into() })
+            }
+        ),
+    ]
+}
+
+fn command_reply() -> impl Strategy<Value = CommandReply> {
+    prop_oneof![
+        Just(CommandReply::Done),
+        ".{0,20}".prop_map(CommandReply::Refused),
+        (any::<u16>(), headers(), any::<Vec<u8>>()).prop_map(|(status, headers, body)| {
+            CommandReply::Answer(HttpAnswer { status, headers, body: body.into() })
+        }),
     ]
 }
 
@@ -105,6 +142,7 @@ fn uplink() -> impl Strategy<Value = Uplink> {
         id().prop_map(move |parent| Uplink::Ack { parent, route: nowhere() }),
         (id(), ".{0,20}").prop_map(|(parent, text)| Uplink::Nack { parent, path: ResourcePath::Empty, text }),
         request().prop_map(Uplink::request),
+        (id(), command_reply()).prop_map(|(parent, reply)| Uplink::CommandReply { parent, reply }),
     ]
 }
 
@@ -171,6 +209,7 @@ fn cloud_frame() -> impl Strategy<Value = CloudFrame> {
     let to = |parent| ReplyTo { parent, path: ResourcePath::Empty, shape: ReplyShape::Object };
     let body = prop_oneof![
         change().prop_map(Downlink::change),
+        command().prop_map(Downlink::Command),
         (id(), reply()).prop_map(move |(parent, reply)| Downlink::Reply { to: to(parent), reply }),
     ];
     prop_oneof![
@@ -236,9 +275,10 @@ proptest! {
         prop_assert_eq!(read_to.path, path);
         let fits = match &reply {
             NodeReply::Object(_) => matches!(shape, ReplyShape::Outcome | ReplyShape::Object),
-            NodeReply::Refused(_) => true,
+            // Of an application's call KubeEdge's codec has no more than a text.
+            NodeReply::Refused(_) => shape != ReplyShape::Body,
             NodeReply::Done => shape == ReplyShape::Ok || shape == ReplyShape::Outcome,
-            NodeReply::Text(_) => shape == ReplyShape::Text,
+            NodeReply::Text(_) => matches!(shape, ReplyShape::Text | ReplyShape::Body),
         };
         if fits {
             prop_assert_eq!(read, reply);

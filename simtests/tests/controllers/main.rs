@@ -4,6 +4,7 @@ mod cluster;
 mod devicecontroller;
 mod edgecontroller;
 mod lifecycle;
+mod router;
 mod scheduler;
 mod settling;
 mod synccontroller;

@@ -12,5 +12,6 @@ mod links;
 mod offline;
 mod pods;
 mod records;
+mod rules;
 mod soak;
 mod telemetry;

@@ -37,7 +37,8 @@ const DRIVERS: [(&str, &[&str]); 3] = [
 /// The two ends of the link, the only modules that see bytes.
 const HUBS: [&str; 2] = ["edgehub", "cloudhub"];
 /// The modules that act on the Kubernetes API.
-const CONTROLLERS: [&str; 4] = ["devicecontroller", "edgecontroller", "scheduler", "synccontroller"];
+const CONTROLLERS: [&str; 5] =
+    ["devicecontroller", "edgecontroller", "router", "scheduler", "synccontroller"];
 /// Libraries that only processes and drivers may link, in builds that ship.
 const HEAVY: [&str; 12] = [
     "tokio-tungstenite",

@@ -128,7 +128,9 @@ fn only_wire_splits_resource_paths() {
     let modules = ["edgehub", "cloudhub", "metamanager", "edgecontroller", "protocol"];
     let splits = ["split('/')", "split(\"/\")", "splitn(", "rsplit('/')", "split_once('/')"];
     let found = occurrences(&splits, |path| {
-        modules.iter().any(|module| path.starts_with(&format!("modules/{module}/src/")))
+        // The levels of MQTT topics are no resource paths.
+        path != "modules/protocol/src/filter.rs"
+            && modules.iter().any(|module| path.starts_with(&format!("modules/{module}/src/")))
     });
     none("strings become types in wire, once", &found);
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventbus::Tally;
-use eventbus::filter::is_filter;
 use eventbus::ports::{Credentials, Qos};
+use protocol::filter::is_filter;
 use tokio::time::Instant;
 
 use super::encode::{Message, ToClient};

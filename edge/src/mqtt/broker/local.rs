@@ -158,7 +158,7 @@ impl Client for LocalClient {
         if topic.len() + payload.len() + OVERHEAD > self.bytes_max {
             return Err(MqttError::TooLarge { max: self.bytes_max });
         }
-        if !eventbus::filter::is_topic(&topic) {
+        if !protocol::filter::is_topic(&topic) {
             return Err(MqttError::Refused("nothing can be published to this topic".to_owned()));
         }
         let publish = Publish { topic, payload, qos, is_retained, id: 0 };

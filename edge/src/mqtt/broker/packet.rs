@@ -156,7 +156,7 @@ fn connect(body: &mut Body<'_>) -> Result<Connect, Malformed> {
     let qos = qos((flags >> 3) & 0b11)?;
     let will = if has(0x04) {
         let (topic, payload) = (body.text()?.to_owned(), Bytes::copy_from_slice(body.data()?));
-        if !eventbus::filter::is_topic(&topic) {
+        if !protocol::filter::is_topic(&topic) {
             return Err(Malformed::Packet("a will for what is no topic"));
         }
         Some(Publish { topic, payload, qos, is_retained: has(0x20), id: 0 })
@@ -183,7 +183,7 @@ fn publish(flags: u8, body: &mut Body<'_>) -> Result<Publish, Malformed> {
         return Err(Malformed::Packet("a repeated message with QoS 0"));
     }
     let topic = body.text()?;
-    if !eventbus::filter::is_topic(topic) {
+    if !protocol::filter::is_topic(topic) {
         return Err(Malformed::Packet("a message for what is no topic"));
     }
     let id = if qos == Qos::AtMostOnce { 0 } else { body.id()? };

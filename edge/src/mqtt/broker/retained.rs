@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eventbus::filter::matches;
 use eventbus::ports::Qos;
+use protocol::filter::matches;
 
 use super::encode::Message;
 

@@ -106,7 +106,7 @@ impl<K: Ord + Clone> Level<K> {
 
 #[cfg(test)]
 mod tests {
-    use eventbus::filter::{is_filter, is_topic, matches};
+    use protocol::filter::{is_filter, is_topic, matches};
 
     use super::*;
 

@@ -14,7 +14,8 @@ async fn start_with(
     internal: &MemoryBroker,
     external: &MemoryBroker,
 ) -> Probe<EventBus> {
-    let ports = Ports { mqtt: Arc::new(external.clone()), broker: Arc::new(internal.clone()) };
+    let (mqtt, broker) = (Arc::new(external.clone()), Arc::new(internal.clone()));
+    let ports = Ports { mqtt, broker, store: Arc::new(MemoryStore::new()) };
     Probe::new(config, ports).serve::<CallDevice>(group::TWIN, |_| Ok(())).start().await
 }
 
@@ -29,7 +30,7 @@ async fn nobody_is_let_in_before_the_event_bus_has_subscribed() {
     probe.settle().await;
     let log = internal.log();
     let open = place(&log, "serve 127.0.0.1:1884").unwrap_or_else(|| panic!("it serves: {log:?}"));
-    for filter in topic::SUBSCRIPTIONS {
+    for filter in topic::OF_DEVICES.into_iter().chain(topic::FOR_CLOUD) {
         assert!(place(&log, &format!("subscribe {filter}")) < Some(open), "{filter}: {log:?}");
     }
     assert_eq!(external.log(), [""; 0], "an external broker is not asked");

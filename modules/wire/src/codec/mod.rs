@@ -6,6 +6,7 @@
 mod kubeedge;
 mod native;
 mod native_form;
+mod rule_form;
 mod short;
 
 use bytes::Bytes;
@@ -75,9 +76,18 @@ impl Features {
     /// they are of one session only.
     pub const SHORT: Self = Self(32);
 
+    /// Carries what rules route.
+    pub const RULES: Self = Self(64);
+
     /// All that this crate knows.
     pub const ALL: Self = Self(
-        Self::PARTS.0 | Self::CONFIRMS.0 | Self::NOTICES.0 | Self::PACKS.0 | Self::DIGESTS.0 | Self::SHORT.0,
+        Self::PARTS.0
+            | Self::CONFIRMS.0
+            | Self::NOTICES.0
+            | Self::PACKS.0
+            | Self::DIGESTS.0
+            | Self::SHORT.0
+            | Self::RULES.0,
     );
 
     /// Reads what a peer said of itself; what is not known here counts for nothing.

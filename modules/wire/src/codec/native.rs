@@ -73,6 +73,9 @@ fn write_up(body: Uplink) -> UpForm {
         Uplink::Ack { parent, .. } => UpForm::Ack(parent.to_string()),
         Uplink::Nack { parent, text, .. } => UpForm::Nack { parent: parent.to_string(), text },
         Uplink::Request { request, .. } => UpForm::Request(request.into()),
+        Uplink::CommandReply { parent, reply } => {
+            UpForm::CommandReply { parent: parent.to_string(), reply: reply.into() }
+        }
         Uplink::LegacyStatus { raw: message, .. } => UpForm::Raw(raw(&message)),
         Uplink::Unknown(unknown) => UpForm::Raw(raw(&unknown.raw)),
     }
@@ -90,6 +93,8 @@ pub(super) fn encode_cloud(frame: CloudFrame) -> Frame {
                 Downlink::Reply { to, reply } => {
                     DownForm::Reply { parent: to.parent.to_string(), reply: reply.into() }
                 }
+                Downlink::Command(command) => DownForm::Command(command.into()),
+                Downlink::BadCall { raw: message, .. } => DownForm::Raw(raw(&message)),
                 Downlink::Unknown(unknown) => DownForm::Raw(raw(&unknown.raw)),
                 body @ Downlink::Membership(_) => {
                     DownForm::Raw(raw(&Envelope { id: id.clone(), timestamp_ms, body }.into_raw()))
@@ -171,6 +176,9 @@ fn read_up(up: UpForm) -> Result<Uplink, DecodeError> {
             Uplink::Nack { parent: MessageId::new(&parent), path: ResourcePath::Empty, text }
         }
         UpForm::Request(request) => Uplink::request(request.read()?),
+        UpForm::CommandReply { parent, reply } => {
+            Uplink::CommandReply { parent: MessageId::new(&parent), reply: reply.into() }
+        }
         UpForm::Raw(message) => Envelope::<Uplink>::from_raw(RawMessage::decode(&message)?).body,
     })
 }
@@ -211,6 +219,7 @@ fn read_down(down: DownForm) -> Result<Downlink, DecodeError> {
             let to = ReplyTo { parent, path: ResourcePath::Empty, shape: ReplyShape::Object };
             Downlink::Reply { to, reply: reply.read()? }
         }
+        DownForm::Command(command) => Downlink::Command(command.into()),
         DownForm::Raw(message) => Envelope::<Downlink>::from_raw(RawMessage::decode(&message)?).body,
     })
 }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Comparison, DecodeError};
 
+pub(super) use super::rule_form::{CommandForm, CommandReplyForm};
+
 #[derive(Serialize, Deserialize)]
 pub(super) enum EdgeForm {
     Hello {
@@ -91,6 +93,10 @@ pub(super) enum UpForm {
         text: String,
     },
     Request(RequestForm),
+    CommandReply {
+        parent: String,
+        reply: CommandReplyForm,
+    },
     /// A KubeEdge message that has no native form.
     Raw(Bytes),
 }
@@ -99,6 +105,7 @@ pub(super) enum UpForm {
 pub(super) enum DownForm {
     Change(ChangeForm),
     Reply { parent: String, reply: ReplyForm },
+    Command(CommandForm),
     Raw(Bytes),
 }
 
@@ -148,6 +155,8 @@ pub(super) enum RequestForm {
     KubernetesCa,
     ReportTwins { namespace: String, device: String, report: Bytes },
     ReportDeviceState { namespace: String, device: String, report: Bytes },
+    Upload { topic: String, payload: Bytes },
+    CallUrl { url: String, body: Bytes },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -324,6 +333,8 @@ impl From<NodeRequest> for RequestForm {
             NodeRequest::ReportDeviceState { device: DeviceId { namespace, name }, report } => {
                 Self::ReportDeviceState { namespace: namespace.to_string(), device: name.to_string(), report }
             }
+            NodeRequest::Upload { topic, payload } => Self::Upload { topic, payload },
+            NodeRequest::CallUrl { url, body } => Self::CallUrl { url, body },
         }
     }
 }
@@ -370,6 +381,8 @@ impl RequestForm {
                 device: DeviceId { namespace: namespace(&of)?, name: name(&device)? },
                 report: json(report)?,
             },
+            Self::Upload { topic, payload } => NodeRequest::Upload { topic, payload },
+            Self::CallUrl { url, body } => NodeRequest::CallUrl { url, body },
         })
     }
 }

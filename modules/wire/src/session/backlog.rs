@@ -117,6 +117,18 @@ impl<K: Ord + Clone> Backlog<K> {
         kept.refusals = kept.refusals.saturating_add(1);
     }
 
+    /// Returns how often an entry was refused.
+    #[must_use]
+    pub fn refusals(&self, number: u64) -> u32 {
+        self.kept.get(&number).map_or(0, |kept| kept.refusals)
+    }
+
+    /// Returns the bytes of all entries together.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Notes that the session ended: all that is unconfirmed is to be sent again in the next one.
     pub fn release(&mut self) {
         for kept in self.kept.values_mut() {

@@ -1,11 +1,14 @@
 //! The two ends of the link.
 
+use protocol::NodeRequest;
+use protocol::rules::NodeCommand;
+
 use super::conversation::End;
 use crate::codec::{CloudFrame, Codec, DecodeError, EdgeFrame, Signal};
 use crate::downlink::Downlink;
 use crate::link::Frame;
 use crate::path::ResourcePath;
-use crate::reply::ReplyTo;
+use crate::reply::{ReplyShape, ReplyTo};
 use crate::uplink::Uplink;
 
 /// The end at a node.
@@ -53,8 +56,12 @@ impl End for EdgeEnd {
         Some(Uplink::Keepalive)
     }
 
-    fn is_secret(_: &Uplink) -> bool {
-        false
+    fn is_secret(body: &Uplink) -> bool {
+        match body {
+            Uplink::CommandReply { .. } => true,
+            Uplink::Request { request, .. } => matches!(request, NodeRequest::CallUrl { .. }),
+            _ => false,
+        }
     }
 }
 
@@ -99,7 +106,15 @@ impl End for CloudEnd {
         let key = match body {
             Downlink::Change { change, .. } => &change.key,
             Downlink::Reply { to: ReplyTo { path: ResourcePath::Object(key), .. }, .. } => key,
-            Downlink::Reply { .. } | Downlink::Membership(_) | Downlink::Unknown(_) => return false,
+            // Calls of services carry who calls.
+            Downlink::Command(NodeCommand::Call(_)) | Downlink::BadCall { .. } => return true,
+            Downlink::Reply { to: ReplyTo { shape: ReplyShape::Body, .. }, .. } => return true,
+            Downlink::Command(_)
+            | Downlink::Reply { .. }
+            | Downlink::Membership(_)
+            | Downlink::Unknown(_) => {
+                return false;
+            }
         };
         matches!(key.resource.as_str(), "secret" | "serviceaccounttoken")
     }

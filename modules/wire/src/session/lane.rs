@@ -9,7 +9,7 @@ use protocol::{NodeRequest, ObjectChange, ResourceType};
 /// | `Liveness` | pings, pongs, leases and the answers to them |
 /// | `Status` | acknowledgements; what a node reports of itself and of its pods, and the answers |
 /// | `Sync` | changes of objects; what a node asks for, and the answers; what is compared |
-/// | `Bulk` | events; changes of objects larger than [`BULK_BYTES_MIN`] |
+/// | `Bulk` | events; what rules route; changes of objects larger than [`BULK_BYTES_MIN`] |
 ///
 /// All requests that change one object travel in one lane, so that they keep their order. Changes
 /// of one object keep theirs because only one of them is unacknowledged at a time.
@@ -51,8 +51,16 @@ impl Lane {
             | NodeRequest::KubernetesCa => Self::Sync,
             NodeRequest::RecordEvent(_)
             | NodeRequest::PatchEvent { .. }
-            | NodeRequest::ReportTwins { .. } => Self::Bulk,
+            | NodeRequest::ReportTwins { .. }
+            | NodeRequest::Upload { .. }
+            | NodeRequest::CallUrl { .. } => Self::Bulk,
         }
+    }
+
+    /// Returns the lane of what a node is to do for the rules, or of what came of it, by its size in bytes.
+    #[must_use]
+    pub const fn of_routed(bytes: usize) -> Self {
+        if bytes < BULK_BYTES_MIN { Self::Sync } else { Self::Bulk }
     }
 
     /// Returns the lane of a change.

@@ -10,7 +10,7 @@ use crate::exhibit::Cast;
 
 /// What ships, with the original's hub in the place of ours.
 fn with_original_hub(ports: CloudPorts, habit: Option<Habit>) -> Catalog {
-    let CloudPorts { kube, listeners, api_server } = ports;
+    let CloudPorts { kube, listeners, api_server, .. } = ports;
     let server = api_server.expect("a simulated cloud has its own API server");
     Catalog::new()
         .with::<apiserver::ApiServerModule>(server)
