@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod cri;
 pub mod dial;
+pub mod dmi;
 pub mod enrol;
 pub mod files;
 pub mod machine;
@@ -19,6 +20,8 @@ mod ws;
 use std::fmt;
 use std::sync::Arc;
 
+use ::dmi::Dmi;
+use ::dmi::ports::Mappers;
 use beehive::Catalog;
 use devicetwin::DeviceTwin;
 use edged::{Edged, EdgedPorts};
@@ -28,7 +31,7 @@ use eventbus::ports::Mqtt;
 use metamanager::MetaManager;
 use store::SharedMedium;
 
-pub use process::{Args, inert_catalog, main_with, open_store};
+pub use process::{Args, inert_catalog, main_with, mappers, open_store};
 
 /// What the edge's modules are given.
 #[derive(Clone)]
@@ -39,6 +42,8 @@ pub struct EdgePorts {
     pub hub: edgehub::Ports,
     /// Reaches the broker of local clients.
     pub mqtt: Arc<dyn Mqtt>,
+    /// Reaches device mappers; nothing where there are no device twins.
+    pub mappers: Option<Arc<dyn Mappers>>,
     /// Runs pods.
     pub edged: EdgedPorts,
 }
@@ -58,7 +63,8 @@ pub fn catalog(ports: EdgePorts) -> Catalog {
     Catalog::new()
         .with::<MetaManager>(ports.store.clone())
         .with::<EdgeHub>(ports.hub)
-        .with::<DeviceTwin>(ports.store)
+        .with::<DeviceTwin>(ports.store.clone())
+        .with::<Dmi>(::dmi::Ports { store: ports.store, mappers: ports.mappers })
         .with::<EventBus>(eventbus::Ports { mqtt: ports.mqtt })
         .with::<Edged>(ports.edged)
 }

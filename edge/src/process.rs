@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use beehive::{Catalog, Node, SystemClock};
 use clap::Parser;
+use devicetwin::DeviceTwinConfig;
+use dmi::ports::Mappers;
 use edged::config::EdgedConfig;
 use edgehub::EdgeHubConfig;
 use node_config::{Ending, Loaded, Process, ProcessArgs, StartError, is_enabled};
@@ -16,6 +18,7 @@ use wire::MemoryNetwork;
 
 use crate::EdgePorts;
 use crate::dial::NetDialer;
+use crate::dmi::DmiSockets;
 use crate::enrol::Enrolment;
 use crate::mqtt::MqttClient;
 use crate::runtime::{edged_ports, hollow};
@@ -43,8 +46,10 @@ async fn run(args: &Args, catalog: impl Fn(EdgePorts) -> Catalog) -> Result<Endi
     let edged = loaded.module::<EdgedConfig>(&sections, "edged")?;
     let has_link = is_enabled(&sections, "edgeHub");
     let hub = has_link.then(|| loaded.module::<EdgeHubConfig>(&sections, "edgeHub")).transpose()?;
+    let has_twins = is_enabled(&sections, "deviceTwin");
+    let twins = has_twins.then(|| loaded.module::<DeviceTwinConfig>(&sections, "deviceTwin")).transpose()?;
     let preparing = async {
-        let (ports, name) = prepare(&loaded, &edged).await?;
+        let (ports, name) = prepare(&loaded, &edged, twins.as_ref()).await?;
         let enrolment = enrol(hub.as_ref(), &name).await?;
         Ok::<_, Box<dyn std::error::Error>>((ports, name, enrolment))
     };
@@ -83,6 +88,7 @@ async fn serve(node: Node, enrolment: Option<Enrolment>) -> Ending {
 async fn prepare(
     loaded: &Loaded,
     config: &EdgedConfig,
+    twins: Option<&DeviceTwinConfig>,
 ) -> Result<(EdgePorts, String), Box<dyn std::error::Error>> {
     mention_database(&loaded.settings.store);
     let store = open_store(&loaded.settings.store)?;
@@ -92,7 +98,14 @@ async fn prepare(
         name => name.to_owned(),
     };
     let hub = edgehub::Ports { dialer: Arc::new(NetDialer), store: store.clone() };
-    Ok((EdgePorts { store, hub, mqtt: Arc::new(MqttClient), edged }, name))
+    let mappers = twins.map(mappers);
+    Ok((EdgePorts { store, hub, mqtt: Arc::new(MqttClient), mappers, edged }, name))
+}
+
+/// Returns the way to device mappers. They report to the device twins and are nothing without them.
+#[must_use]
+pub fn mappers(twins: &DeviceTwinConfig) -> Arc<dyn Mappers> {
+    Arc::new(DmiSockets::new(twins.dmi_socket()))
 }
 
 /// Says that KubeEdge's edgecore kept something that was not taken over. Its database is the file beside
@@ -131,6 +144,7 @@ fn inert() -> EdgePorts {
         store: store.clone(),
         hub: edgehub::Ports { dialer: Arc::new(MemoryNetwork::default()), store },
         mqtt: Arc::new(MqttClient),
+        mappers: None,
         edged: hollow(&EdgedConfig::default()),
     }
 }

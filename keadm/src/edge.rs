@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use beehive::{LaunchError, Node, NodeOptions};
+use devicetwin::DeviceTwinConfig;
 use edgecore::mqtt::MqttClient;
 use edgecore::{EdgePorts, runtime};
 use edged::config::EdgedConfig;
@@ -57,7 +58,8 @@ pub(crate) async fn start(
     let store = edgecore::open_store(&directory.join("store"))?;
     let edged = runtime::edged_ports(&config).await?;
     let hub = edgehub::Ports { dialer: Arc::new(network.clone()), store: store.clone() };
-    let ports = EdgePorts { store, hub, mqtt: Arc::new(MqttClient), edged };
+    let mappers = Some(edgecore::mappers(&loaded.module::<DeviceTwinConfig>(&sections, "deviceTwin")?));
+    let ports = EdgePorts { store, hub, mqtt: Arc::new(MqttClient), mappers, edged };
     let seed = node_config::random_seed()?;
     let options = NodeOptions { name: plan.name.clone(), seed, ..NodeOptions::default() };
     Ok(Node::launch(edgecore::catalog(ports), sections, options).await?)
@@ -70,6 +72,8 @@ fn configure(plan: &EdgePlan, directory: &Path) -> Result<Loaded, ConfigError> {
             "edgeHub": { "messageQPS": MESSAGE_QPS, "messageBurst": MESSAGE_BURST },
             // Several nodes of one process would share one broker.
             "eventBus": { "enable": false },
+            // Each node has its own mappers, and /etc/kubeedge may not be ours.
+            "deviceTwin": { "dmiSockPath": directory },
             "edged": {
                 "hostnameOverride": plan.name,
                 "runtime": plan.runtime,

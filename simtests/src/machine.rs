@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use beehive::Clock as _;
+use dmi::memory::MemoryMappers;
 use edged::hollow::HollowProber;
 use edged::memory_files::MemoryFiles;
 use edged::ports::{EdgedPorts, FileError, NodeFacts, NodeInfo, NodeUsage};
@@ -22,6 +23,7 @@ pub(crate) struct Machine {
     pub(crate) runtime: SimRuntime,
     pub(crate) files: MemoryFiles,
     pub(crate) broker: MemoryBroker,
+    pub(crate) mappers: MemoryMappers,
     facts: Arc<Facts>,
 }
 
@@ -35,6 +37,7 @@ impl Machine {
             clock,
             files,
             broker: MemoryBroker::new(),
+            mappers: MemoryMappers::new(),
             facts: Arc::new(Facts(name.clone())),
         }
     }

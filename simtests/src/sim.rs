@@ -10,6 +10,7 @@ use bytes::Bytes;
 use cloudcore::CloudPorts;
 use edgecore::EdgePorts;
 use edged::ports::Sandbox;
+use dmi::memory::MemoryMappers;
 use eventbus::memory::MemoryBroker;
 use kube::Client;
 use tokio::runtime::Runtime;
@@ -342,6 +343,12 @@ impl Sim {
     pub fn fail_write(&mut self, name: &str, after: u64, fault: DiskFault) {
         self.fault("disk-write-fails", format_args!("{name} {fault:?}"));
         self.on_disk(name, |disk| disk.fail_write(after, fault));
+    }
+
+    /// Returns the device mappers of an edge's machine, which outlive the edge's process.
+    #[must_use]
+    pub fn mappers(&self, edge: &str) -> Option<MemoryMappers> {
+        self.edges.get(edge).map(|site| site.machine.mappers.clone())
     }
 
     /// Returns the MQTT broker of an edge, which outlives the edge's process.

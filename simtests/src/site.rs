@@ -147,6 +147,7 @@ fn edge_ports(machine: &Machine, network: &Network) -> EdgePorts {
         hub: edgehub::Ports { dialer: Arc::new(network.clone()), store: store.clone() },
         store,
         mqtt: Arc::new(machine.broker.clone()),
+        mappers: Some(Arc::new(machine.mappers.clone())),
         edged: machine.edged_ports(),
     }
 }
