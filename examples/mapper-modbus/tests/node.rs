@@ -3,85 +3,86 @@
 #[path = "../../mapper-thermostat/tests/edge/mod.rs"]
 mod edge;
 
-use std::collections::BTreeMap;
-use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edge::{Edge, beside, config, file};
 use mapper_modbus::Modbus;
+use rmodbus::ModbusProto;
+use rmodbus::server::ModbusFrame;
+use rmodbus::server::context::ModbusContext as _;
+use rmodbus::server::storage::ModbusStorage;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio_modbus::server::Service;
-use tokio_modbus::server::tcp::{Server, accept_tcp_connection};
-use tokio_modbus::{ExceptionCode, Request, Response};
 
-/// A device: its registers, and one coil.
-#[derive(Clone, Default)]
-struct Plc(Arc<Mutex<Memory>>);
+/// What comes before the bytes that a frame's length counts.
+const HEAD_BYTES: usize = 6;
+const UNIT: u8 = 1;
 
-#[derive(Default)]
-struct Memory {
-    holding: BTreeMap<u16, u16>,
-    input: BTreeMap<u16, u16>,
-    coil: bool,
-}
+type Storage = ModbusStorage<16, 16, 256, 256>;
+
+/// A device.
+#[derive(Clone)]
+struct Plc(Arc<Mutex<Storage>>);
 
 impl Plc {
-    fn with<T>(&self, act: impl FnOnce(&mut Memory) -> T) -> T {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Storage::new())))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Storage) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-fn words(from: &BTreeMap<u16, u16>, at: u16, count: u16) -> Result<Vec<u16>, ExceptionCode> {
-    let word = |number| from.get(&(at + number)).copied().ok_or(ExceptionCode::IllegalDataAddress);
-    (0..count).map(word).collect()
-}
+    fn answer(&self, request: &[u8]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        let mut frame = ModbusFrame::new(UNIT, request, ModbusProto::TcpUdp, &mut answer);
+        frame.parse().expect("a request");
+        if frame.processing_required {
+            let done = self.with(|storage| match frame.readonly {
+                true => frame.process_read(storage),
+                false => frame.process_write(storage),
+            });
+            done.expect("the frame says what is wrong");
+        }
+        if frame.response_required {
+            frame.finalize_response().expect("an answer");
+        }
+        answer
+    }
 
-impl Service for Plc {
-    type Request = Request<'static>;
-    type Response = Response;
-    type Exception = ExceptionCode;
-    type Future = Ready<Result<Response, ExceptionCode>>;
-
-    fn call(&self, request: Request<'static>) -> Self::Future {
-        ready(self.with(|memory| match request {
-            Request::ReadInputRegisters(at, count) => {
-                words(&memory.input, at, count).map(Response::ReadInputRegisters)
-            }
-            Request::ReadHoldingRegisters(at, count) => {
-                words(&memory.holding, at, count).map(Response::ReadHoldingRegisters)
-            }
-            Request::WriteMultipleRegisters(at, values) => {
-                let count = u16::try_from(values.len()).map_err(|_| ExceptionCode::IllegalDataValue)?;
-                memory.holding.extend((at..).zip(values.iter().copied()));
-                Ok(Response::WriteMultipleRegisters(at, count))
-            }
-            Request::ReadCoils(_, _) => Ok(Response::ReadCoils(vec![memory.coil])),
-            Request::WriteSingleCoil(at, value) => {
-                memory.coil = value;
-                Ok(Response::WriteSingleCoil(at, value))
-            }
-            _ => Err(ExceptionCode::IllegalFunction),
-        }))
+    /// Answers until the client leaves.
+    async fn serve(self, mut stream: TcpStream) -> std::io::Result<()> {
+        loop {
+            let mut request = vec![0; HEAD_BYTES];
+            stream.read_exact(&mut request).await?;
+            let length = usize::from(u16::from_be_bytes([request[4], request[5]]));
+            request.resize(HEAD_BYTES + length, 0);
+            stream.read_exact(&mut request[HEAD_BYTES..]).await?;
+            stream.write_all(&self.answer(&request)).await?;
+        }
     }
 }
 
 /// Serves a device; dropping what it returns ends all its connections.
 async fn serve(plc: &Plc, at: SocketAddr) -> (JoinSet<()>, SocketAddr) {
-    let listener = TcpListener::bind(at).await.expect("a port");
+    let listener = loop {
+        match TcpListener::bind(at).await {
+            Ok(listener) => break listener,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    };
     let address = listener.local_addr().expect("an address");
     let plc = plc.clone();
     let mut serving = JoinSet::new();
     serving.spawn(async move {
-        let server = Server::new(listener);
-        let connected = |stream, socket| {
-            let plc = plc.clone();
-            async move { accept_tcp_connection(stream, socket, |_| Ok(Some(plc.clone()))) }
-        };
-        drop(server.serve(&connected, |_| {}).await);
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.spawn(plc.clone().serve(stream));
+        }
     });
     (serving, address)
 }
@@ -98,11 +99,8 @@ fn objects(address: SocketAddr) -> Vec<Value> {
 
 #[tokio::test(flavor = "local")]
 async fn registers_are_read_and_written_and_a_server_that_was_away_is_found_again() {
-    let plc = Plc::default();
-    plc.with(|memory| {
-        memory.input.insert(100, 215);
-        memory.holding.extend([(10, 0), (20, 0), (21, 0)]);
-    });
+    let plc = Plc::new();
+    plc.with(|storage| storage.set_input(100, 215).expect("it is there"));
     let (serving, address) = serve(&plc, "127.0.0.1:0".parse().expect("an address")).await;
     let edge = Edge::start().await;
     let objects = objects(address);
@@ -119,12 +117,13 @@ async fn registers_are_read_and_written_and_a_server_that_was_away_is_found_agai
         edge.until("default/heat-pump-1/setpoint", |value| value == "45.5").await;
         edge.until("default/heat-pump-1/enabled", |value| value == "true").await;
         edge.until("default/heat-pump-1/energy", |value| value == "0").await;
-        assert_eq!(plc.with(|memory| (memory.holding.get(&10).copied(), memory.coil)), (Some(455), true));
+        let set = plc.with(|storage| (storage.get_holding(10).ok(), storage.get_coil(0).ok()));
+        assert_eq!(set, (Some(455), Some(true)));
 
-        // Two registers, and a value of this moment.
-        plc.with(|memory| {
-            memory.holding.extend([(20, 1), (21, 2)]);
-            memory.input.insert(100, 0xffff);
+        // Two registers, and a negative value.
+        plc.with(|storage| {
+            storage.set_holdings_from_u32(20, 65_538).expect("they are there");
+            storage.set_input(100, 0xffff).expect("it is there");
         });
         edge.until("default/heat-pump-1/energy", |value| value == "65538").await;
         edge.until("default/heat-pump-1/outlet", |value| value == "-0.1").await;
@@ -132,16 +131,8 @@ async fn registers_are_read_and_written_and_a_server_that_was_away_is_found_agai
         // The device is switched off for a while.
         drop(serving);
         edge.until("default/heat-pump-1", |state| state == "offline").await;
-        plc.with(|memory| memory.input.insert(100, 300));
-        let _serving = loop {
-            match TcpListener::bind(address).await {
-                Ok(listener) => {
-                    drop(listener);
-                    break serve(&plc, address).await;
-                }
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-            }
-        };
+        plc.with(|storage| storage.set_input(100, 300).expect("it is there"));
+        let _serving = serve(&plc, address).await;
         edge.until("default/heat-pump-1/outlet", |value| value == "30").await;
         edge.until("default/heat-pump-1", |state| state == "ok").await;
     })
