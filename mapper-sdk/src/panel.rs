@@ -1,13 +1,15 @@
 //! The devices and models that a mapper was told, and the tasks of its devices.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use dmi_proto::v1beta1 as dmi;
+use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::device::{Device, id};
 use crate::driver::Driver;
@@ -17,6 +19,8 @@ use crate::worker::{Latest, Worker};
 
 /// How long all devices get to be closed when the mapper stops.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// The pause after a driver panicked.
+const PANIC_PAUSE: Duration = Duration::from_secs(10);
 
 /// A device with its task.
 struct Running {
@@ -30,6 +34,21 @@ struct Running {
 #[derive(Debug, thiserror::Error)]
 #[error("the device model {0} was not told to this mapper")]
 pub(crate) struct NoModel(String);
+
+/// Runs a device's task, and again if its driver panics.
+async fn supervise<D: Driver>(worker: Worker<D>, mut stop: oneshot::Receiver<()>) {
+    loop {
+        if AssertUnwindSafe(worker.run(&mut stop)).catch_unwind().await.is_ok() {
+            return;
+        }
+        tracing::error!(device = worker.device.id(), "the driver of a device panicked: it is opened again");
+        tokio::select! {
+            biased;
+            _ = &mut stop => return,
+            () = sleep(PANIC_PAUSE) => {}
+        }
+    }
+}
 
 /// The devices and models that a mapper was told.
 pub(crate) struct Panel<D: Driver> {
@@ -68,14 +87,10 @@ impl<D: Driver> Panel<D> {
         let model = id(&message.namespace, &model);
         let model = self.models.get(&model).ok_or(NoModel(model))?;
         let device = Device::of(&message, model);
-        let before = self.devices.remove(&key);
-        if let Some(same) = before.as_ref().filter(|before| before.message == message) {
-            let is_over = same.task.is_empty();
-            if !is_over {
-                self.devices.extend(before.map(|before| (key, before)));
-                return Ok(());
-            }
+        if self.devices.get(&key).is_some_and(|before| before.message == message) {
+            return Ok(());
         }
+        let before = self.devices.remove(&key);
         let (stop, stopped) = oneshot::channel();
         let latest = Latest::default();
         let worker = Worker {
@@ -92,7 +107,7 @@ impl<D: Driver> Panel<D> {
                 drop(stop);
                 while task.join_next().await.is_some() {}
             }
-            worker.run(stopped).await;
+            supervise(worker, stopped).await;
         });
         self.devices.insert(key, Running { message, latest, stop, task });
         Ok(())

@@ -45,20 +45,20 @@ struct Session<H> {
 
 impl<D: Driver> Worker<D> {
     /// Works until it is told to stop.
-    pub(crate) async fn run(self, mut stop: oneshot::Receiver<()>) {
+    pub(crate) async fn run(&self, stop: &mut oneshot::Receiver<()>) {
         let id = self.device.id();
         let mut failures: u32 = 0;
         loop {
             let opened = tokio::select! {
                 biased;
-                _ = &mut stop => return,
+                _ = &mut *stop => return,
                 opened = limited(self.driver.open(&self.device)) => opened,
             };
             match opened {
                 Ok(handle) => {
                     tracing::info!(device = id, "a device is open");
                     let since = Instant::now();
-                    match self.serve(handle, &mut stop).await {
+                    match self.serve(handle, stop).await {
                         None => return,
                         Some(cause) => tracing::warn!(device = id, cause, "a device was lost"),
                     }
@@ -74,7 +74,7 @@ impl<D: Driver> Worker<D> {
             let said = self.say_offline();
             tokio::select! {
                 biased;
-                _ = &mut stop => return,
+                _ = &mut *stop => return,
                 () = async { tokio::join!(said, sleep(pause(failures))); } => {}
             }
         }

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use beehive::{Context, Failure, Handler, Me, Message};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{sleep, timeout};
 
 use crate::Dmi;
 use crate::ports::{Call, Mappers};
 
 /// The pauses after a failure to listen: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How long mappers wait for the devices of the node to be known.
+const KNOWN_WITHIN: Duration = Duration::from_secs(20);
 
 /// A mapper calls.
 #[derive(Debug, Message)]
@@ -35,8 +38,11 @@ impl Intake {
         Self { mappers, me, places, roll }
     }
 
-    /// Listens, again and again.
-    pub(crate) async fn run(self) {
+    /// Listens, again and again, once the devices of the node are known or take too long to be.
+    pub(crate) async fn run(self, is_known: oneshot::Receiver<()>) {
+        if !matches!(timeout(KNOWN_WITHIN, is_known).await, Ok(Ok(()))) {
+            tracing::warn!("device mappers are listened to before the devices of the node are known");
+        }
         let mut failures: u32 = 0;
         loop {
             match self.mappers.listen().await {

@@ -35,7 +35,7 @@ use protocol::device::{ReportProperties, ReportState};
 use protocol::edge::{ListHeld, ListObjects, ObjectChanged};
 use protocol::{ChangeKind, ObjectKey, ResourceType, group};
 use store::Batch;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use crate::bucket::Bucket;
@@ -71,6 +71,8 @@ pub struct Dmi {
     changed: Option<BTreeSet<ObjectKey>>,
     /// When the next call may begin, if that is set.
     wake: Option<(Instant, TimerKey)>,
+    /// Begins to listen: a mapper that registers before the devices are known would be told that it has none.
+    known: Option<oneshot::Sender<()>>,
 }
 
 /// The store was opened anew after a write failed.
@@ -95,6 +97,7 @@ impl Module for Dmi {
             places: Arc::new(Semaphore::new(CALLS_MAX)),
             changed: None,
             wake: None,
+            known: None,
         })
     }
 
@@ -118,8 +121,10 @@ impl Module for Dmi {
         tracing::debug!(mappers = self.lines.len(), "read the mappers of the edge store");
         Self::watch(store.over(), cx);
         self.compare(cx);
+        let (known, is_known) = oneshot::channel();
+        self.known = Some(known);
         let roll = rand::Rng::random(cx.rng());
-        cx.spawn(Intake::new(mappers, cx.me(), Arc::clone(&self.places), roll).run());
+        cx.spawn(Intake::new(mappers, cx.me(), Arc::clone(&self.places), roll).run(is_known));
         Ok(())
     }
 }

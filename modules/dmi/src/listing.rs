@@ -53,6 +53,11 @@ impl Handler<Listed> for Dmi {
             }
         }
         tracing::info!(devices = self.inventory.devices(), "the devices of the node are known to mappers");
+        if let Some(known) = self.known.take()
+            && known.send(()).is_err()
+        {
+            tracing::debug!("mappers were listened to already");
+        }
         for line in self.lines.values_mut() {
             line.touch_all(&self.inventory);
         }

@@ -354,6 +354,18 @@ async fn a_socket_that_cannot_be_listened_on_is_tried_again() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn nobody_is_told_that_there_are_no_devices_before_that_is_known() {
+    let world = World::usual();
+    *world.is_meta_down.borrow_mut() = true;
+    let probe = world.start().await;
+    assert_eq!(world.register("p", true).await, Err(MapperError::Unreachable));
+    *world.is_meta_down.borrow_mut() = false;
+    probe.advance(5 * SECOND).await;
+    let response = world.register("p", true).await.expect("it may register");
+    assert_eq!(names(&response).1, ["a", "b"]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn without_device_twins_nobody_is_listened_to() {
     let world = World::usual();
     let store: SharedMedium = Arc::new(world.store.clone());
