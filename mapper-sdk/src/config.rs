@@ -95,8 +95,11 @@ impl Config {
     ///
     /// When it is not valid.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(error.to_string()))?;
-        for (key, text) in [("common.name", &config.common.name), ("common.protocol", &config.common.protocol)] {
+        let config: Self =
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(error.to_string()))?;
+        for (key, text) in
+            [("common.name", &config.common.name), ("common.protocol", &config.common.protocol)]
+        {
             if text.is_empty() {
                 return Err(ConfigError::Value { key, problem: "must not be empty" });
             }
@@ -129,10 +132,15 @@ common:
 
     #[test]
     fn kubeedge_s_file_is_read() {
-        let text = format!("{TEMPLATE}\n  address: 127.0.0.1\n  edgecore_sock: /run/dmi.sock\n  http_port: \"7777\"\n");
+        let text = format!(
+            "{TEMPLATE}\n  address: 127.0.0.1\n  edgecore_sock: /run/dmi.sock\n  http_port: \"7777\"\n"
+        );
         let config = Config::parse(&text).expect("it is valid");
         assert_eq!(config.grpc_server.socket_path, Path::new("/etc/kubeedge/Template.sock"));
-        assert_eq!((config.common.name.as_str(), config.common.protocol.as_str()), ("Template-mapper", "modbus"));
+        assert_eq!(
+            (config.common.name.as_str(), config.common.protocol.as_str()),
+            ("Template-mapper", "modbus")
+        );
         assert_eq!(config.common.edgecore_sock, Path::new("/run/dmi.sock"));
         let config = Config::parse(TEMPLATE).expect("it is valid");
         assert_eq!(config.common.edgecore_sock, Path::new("/etc/kubeedge/dmi.sock"));
@@ -145,7 +153,13 @@ common:
             assert!(error.contains(expect), "{error}");
         };
         check("", "grpc_server");
-        check("grpc_server: {socket_path: /a}\ncommon: {name: a, protocol: ''}", "common.protocol: must not be empty");
-        check("grpc_server: {socket_path: a}\ncommon: {name: a, protocol: b}", "grpc_server.socket_path: must be an absolute");
+        check(
+            "grpc_server: {socket_path: /a}\ncommon: {name: a, protocol: ''}",
+            "common.protocol: must not be empty",
+        );
+        check(
+            "grpc_server: {socket_path: a}\ncommon: {name: a, protocol: b}",
+            "grpc_server.socket_path: must be an absolute",
+        );
     }
 }

@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn a_device_is_read_with_its_model() {
         let wrapped = |value: Json| dmi_proto::to_any(&value).expect("it can travel");
-        let config = |key: &str, value: Json| dmi::CustomizedValue { data: [(key.to_owned(), wrapped(value))].into() };
+        let config =
+            |key: &str, value: Json| dmi::CustomizedValue { data: [(key.to_owned(), wrapped(value))].into() };
         let property = dmi::DeviceProperty {
             name: "x".to_owned(),
             desired: Some(dmi::TwinProperty {
@@ -189,10 +190,17 @@ mod tests {
         assert_eq!((device.id().as_str(), device.protocol.as_str()), ("n/d", "p"));
         assert_eq!((device.config["ip"].as_str(), device.state_cycle), (Some("::1"), Some(CYCLE)));
         let [x, y] = &device.properties[..] else { panic!("two properties") };
-        assert_eq!((x.kind, x.is_writable, x.desired.as_str(), x.type_name.as_str()), (Kind::Int, true, "5", "int"));
+        assert_eq!(
+            (x.kind, x.is_writable, x.desired.as_str(), x.type_name.as_str()),
+            (Kind::Int, true, "5", "int")
+        );
         assert_eq!((x.collect_cycle, x.report_cycle), (Some(Duration::from_millis(500)), CYCLE));
         assert_eq!(x.visitor["offset"].as_i64(), Some(2));
         assert!(matches!(x.push, Some(PushMethod::Http(_))), "the first one wins");
-        assert_eq!((y.kind, y.is_writable, y.collect_cycle), (Kind::Text, false, None), "the model has it not");
+        assert_eq!(
+            (y.kind, y.is_writable, y.collect_cycle),
+            (Kind::Text, false, None),
+            "the model has it not"
+        );
     }
 }

@@ -32,7 +32,12 @@ pub trait Driver: Send + Sync + 'static {
     async fn read(&self, handle: &mut Self::Handle, property: &Property) -> Result<Value, DriverError>;
 
     /// Writes the value that is wanted of a property.
-    async fn write(&self, handle: &mut Self::Handle, property: &Property, value: &Value) -> Result<(), DriverError>;
+    async fn write(
+        &self,
+        handle: &mut Self::Handle,
+        property: &Property,
+        value: &Value,
+    ) -> Result<(), DriverError>;
 
     /// Returns the state of a device: `online`, `ok`, `offline`, `unknown` or `unhealthy`.
     async fn state(&self, handle: &mut Self::Handle) -> Result<String, DriverError> {

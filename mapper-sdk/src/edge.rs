@@ -26,7 +26,10 @@ impl Edge {
         Self { client: client.max_decoding_message_size(dmi_grpc::MESSAGE_BYTES_MAX) }
     }
 
-    pub(crate) async fn register(&self, mapper: dmi::MapperInfo) -> Result<dmi::MapperRegisterResponse, Status> {
+    pub(crate) async fn register(
+        &self,
+        mapper: dmi::MapperInfo,
+    ) -> Result<dmi::MapperRegisterResponse, Status> {
         let request = dmi::MapperRegisterRequest { with_data: true, mapper: Some(mapper) };
         let mut client = self.client.clone();
         within(REGISTER_WITHIN, client.mapper_register(limited(request, REGISTER_WITHIN))).await

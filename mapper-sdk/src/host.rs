@@ -39,7 +39,10 @@ impl Host {
     /// Takes the machine's clock and this process's environment.
     #[must_use]
     pub fn of_process() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "a mapper's credentials are in its environment, as KubeEdge's are")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a mapper's credentials are in its environment, as KubeEdge's are"
+        )]
         let token = std::env::var("TOKEN").ok().map(Secret::new);
         Self { token, now: machine_time }
     }

@@ -11,7 +11,8 @@ use crate::driver::Driver;
 use crate::host::Host;
 use crate::run::run;
 
-const USAGE: &str = "the arguments are [--config-file PATH] [--v LEVEL]; LEVEL is error, warn, info, debug or trace";
+const USAGE: &str =
+    "the arguments are [--config-file PATH] [--v LEVEL]; LEVEL is error, warn, info, debug or trace";
 
 /// What the command line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub fn main_with<D: Driver>(driver: D) -> ExitCode {
     let level = arguments.as_ref().map_or("info", |arguments| arguments.level.as_str());
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let started = arguments.and_then(|arguments| Config::read(&arguments.config).map_err(|error| error.to_string()));
+    let started =
+        arguments.and_then(|arguments| Config::read(&arguments.config).map_err(|error| error.to_string()));
     let outcome = started.and_then(|config| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("the system gives no runtime: {error}"))?;
@@ -92,7 +94,8 @@ mod tests {
     #[test]
     fn the_arguments_are_kubeedge_s() {
         let read = |text: &str| read(text.split_whitespace().map(str::to_owned));
-        let expect = |config: &str, level: &str| Ok(Arguments { config: config.into(), level: level.to_owned() });
+        let expect =
+            |config: &str, level: &str| Ok(Arguments { config: config.into(), level: level.to_owned() });
         assert_eq!(read(""), expect("./config.yaml", "info"));
         assert_eq!(read("--config-file /c.yaml --v 2"), expect("/c.yaml", "debug"));
         assert_eq!(read("--config-file=/c.yaml -v=warn"), expect("/c.yaml", "warn"));

@@ -98,7 +98,9 @@ impl<D: Driver> DeviceMapperService for Service<D> {
         let device = self.panel().device(&device_namespace, &device_name);
         match device {
             Some(device) => Ok(Response::new(dmi::GetDeviceResponse { device: Some(device) })),
-            None => Err(Status::not_found(format!("this mapper has no device {device_namespace}/{device_name}"))),
+            None => {
+                Err(Status::not_found(format!("this mapper has no device {device_namespace}/{device_name}")))
+            }
         }
     }
 }

@@ -138,13 +138,16 @@ impl<D: Driver> Worker<D> {
             }
             Job::Push(number) => {
                 let Some((property, value)) = self.read(number, session).await? else { return Ok(()) };
-                session.pushers.push(number, Sample {
-                    namespace: self.device.namespace.clone(),
-                    device: self.device.name.clone(),
-                    property: property.name.clone(),
-                    value,
-                    at_ms: self.host.now_ms(),
-                });
+                session.pushers.push(
+                    number,
+                    Sample {
+                        namespace: self.device.namespace.clone(),
+                        device: self.device.name.clone(),
+                        property: property.name.clone(),
+                        value,
+                        at_ms: self.host.now_ms(),
+                    },
+                );
                 Ok(())
             }
         }
@@ -209,7 +212,13 @@ impl<D: Driver> Worker<D> {
             Err(status) => {
                 if session.failing.insert(what.to_owned()) {
                     let (code, cause) = (status.code(), status.message().to_owned());
-                    tracing::warn!(device = self.device.id(), what, ?code, cause, "edgecore did not take a report");
+                    tracing::warn!(
+                        device = self.device.id(),
+                        what,
+                        ?code,
+                        cause,
+                        "edgecore did not take a report"
+                    );
                 }
             }
         }

@@ -130,7 +130,12 @@ impl Driver for Modbus {
         decode(&registers, property.kind, visitor.scale, visitor.layout()).map_err(DriverError::Failed)
     }
 
-    async fn write(&self, device: &mut Context, property: &Property, value: &Value) -> Result<(), DriverError> {
+    async fn write(
+        &self,
+        device: &mut Context,
+        property: &Property,
+        value: &Value,
+    ) -> Result<(), DriverError> {
         let visitor = Visitor::of(property)?;
         match visitor.register {
             Table::CoilRegister => {

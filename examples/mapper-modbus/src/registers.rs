@@ -23,11 +23,14 @@ impl Layout {
 
 /// Reads a value.
 pub(crate) fn decode(registers: &[u16], kind: Kind, scale: f64, layout: Layout) -> Result<Value, String> {
-    let bytes: Vec<u8> = layout.ordered(registers).iter().flat_map(|register| register.to_be_bytes()).collect();
+    let bytes: Vec<u8> =
+        layout.ordered(registers).iter().flat_map(|register| register.to_be_bytes()).collect();
     match kind {
         Kind::Text => {
             let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-            String::from_utf8(text.to_vec()).map(Value::Text).map_err(|_| "the registers hold no text".to_owned())
+            String::from_utf8(text.to_vec())
+                .map(Value::Text)
+                .map_err(|_| "the registers hold no text".to_owned())
         }
         Kind::Boolean => Ok(Value::Boolean(bytes.iter().any(|byte| *byte != 0))),
         Kind::Int => {
@@ -53,7 +56,8 @@ pub(crate) fn encode(
     scale: f64,
     layout: Layout,
 ) -> Result<Vec<u16>, String> {
-    let number = || value.number().map(|number| number / scale).ok_or_else(|| format!("{value} is no number"));
+    let number =
+        || value.number().map(|number| number / scale).ok_or_else(|| format!("{value} is no number"));
     let bytes = match (kind, count) {
         (Kind::Text, count) => {
             let mut bytes = value.to_string().into_bytes();

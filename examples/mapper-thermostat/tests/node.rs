@@ -14,11 +14,14 @@ fn manifest() -> String {
     file("manifests/thermostat.yaml").replace("Cycle: 2000", "Cycle: 50").replace("Cycle: 10000", "Cycle: 50")
 }
 
-fn mapper(edge: &Edge) -> (impl Future<Output = Result<(), mapper_sdk::RunError>> + use<>, oneshot::Sender<()>) {
+fn mapper(
+    edge: &Edge,
+) -> (impl Future<Output = Result<(), mapper_sdk::RunError>> + use<>, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel::<()>();
-    let running = mapper_sdk::run(config(edge, "thermostat"), Thermostats, mapper_sdk::Host::of_process(), async {
-        drop(stopped.await);
-    });
+    let running =
+        mapper_sdk::run(config(edge, "thermostat"), Thermostats, mapper_sdk::Host::of_process(), async {
+            drop(stopped.await);
+        });
     (running, stop)
 }
 

@@ -35,7 +35,9 @@ impl Poster {
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => {
-                return Err(PushError(format!("{url}: https is not supported: send to a proxy beside the mapper")));
+                return Err(PushError(format!(
+                    "{url}: https is not supported: send to a proxy beside the mapper"
+                )));
             }
             _ => return Err(PushError(format!("{url:?} must begin with http://"))),
         }
@@ -126,7 +128,9 @@ pub(super) mod tests {
             let read = stream.read(&mut bytes).await.expect("it goes on");
             request.extend_from_slice(&bytes[..read]);
             let text = String::from_utf8_lossy(&request).to_string();
-            let length = text.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+            let length = text
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
             let body = text.split_once("\r\n\r\n").map(|(_, body)| body.len());
             let wanted = length.and_then(|length| length.trim().parse::<usize>().ok());
             if body.is_some() && (body >= wanted || read == 0) {
@@ -175,7 +179,8 @@ pub(super) mod tests {
         let error = sent.expect_err("it was refused").to_string();
         assert!(error.ends_with("answered 403 Forbidden: why"), "{error}");
         assert!(target.send(&sample).await.is_err());
-        let config = PushMethodHttp { hostname: "https://h".to_owned(), port: 443, ..PushMethodHttp::default() };
+        let config =
+            PushMethodHttp { hostname: "https://h".to_owned(), port: 443, ..PushMethodHttp::default() };
         let error = HttpTarget::new(&config).err().map(|error| error.to_string());
         assert!(error.is_some_and(|error| error.contains("https is not supported")));
         let config = PushMethodHttp { hostname: "h".to_owned(), port: 80, ..PushMethodHttp::default() };

@@ -109,7 +109,10 @@ mod tests {
         let sample = sample(Value::Text("say \"x\\\"".to_owned()));
         let (request, sent) = tokio::join!(answer(listener, "204 No Content"), target.send(&sample));
         assert!(sent.is_ok(), "{sent:?}");
-        assert!(request.starts_with("POST /api/v2/write?org=my%20org&bucket=b&precision=ms HTTP/1.1"), "{request}");
+        assert!(
+            request.starts_with("POST /api/v2/write?org=my%20org&bucket=b&precision=ms HTTP/1.1"),
+            "{request}"
+        );
         assert!(request.contains("authorization: Token hunter2\r\n"), "{request}");
         let line = "room\\ temp,unit=a\\=b value=\"say \\\"x\\\\\\\"\" 1700000000012";
         assert!(request.ends_with(&format!("\r\n\r\n{line}")), "{request}");

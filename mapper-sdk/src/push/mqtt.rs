@@ -43,7 +43,13 @@ impl MqttTarget {
         let (client, events) = AsyncClient::new(options, WAITING_MAX);
         let mut connection = JoinSet::new();
         connection.spawn(keep(events, config.address.clone()));
-        Ok(Self { client, topic: config.topic.clone(), qos, is_retained: config.retained, _connection: connection })
+        Ok(Self {
+            client,
+            topic: config.topic.clone(),
+            qos,
+            is_retained: config.retained,
+            _connection: connection,
+        })
     }
 
     pub(super) async fn send(&mut self, sample: &Sample) -> Result<(), PushError> {
@@ -116,7 +122,8 @@ mod tests {
             assert_eq!(read, expect.map(|(host, port)| (host.to_owned(), port)), "{text}");
         }
         let wrong = |topic: &str, qos| {
-            let config = PushMethodMqtt { address: "b".to_owned(), topic: topic.to_owned(), qos, retained: false };
+            let config =
+                PushMethodMqtt { address: "b".to_owned(), topic: topic.to_owned(), qos, retained: false };
             MqttTarget::new(&config, "c").is_err()
         };
         assert!(wrong("a/#", 0) && wrong("", 0));

@@ -49,7 +49,8 @@ impl Rewriter {
                 State::Pass(left) => {
                     let (passed, rest) = arrived.split_at(left.min(arrived.len()));
                     out.extend_from_slice(passed);
-                    self.state = if passed.len() == left { State::Head } else { State::Pass(left - passed.len()) };
+                    self.state =
+                        if passed.len() == left { State::Head } else { State::Pass(left - passed.len()) };
                     rest
                 }
                 State::Head => {

@@ -83,7 +83,10 @@ mod tests {
         check(FIRST, Some(b"\x82\x86\x84\x41\x01-"));
         check(HUFFMAN, Some(b"\x82\x86\x84\x41\x01-"));
         // With fields after it: never indexed, with a name of its own, and a change of the table's size.
-        check(b"\x01\x02/a\x10\x01n\x02vw\x3f\xe1\x1f\x82", Some(b"\x01\x01-\x10\x01n\x02vw\x3f\xe1\x1f\x82"));
+        check(
+            b"\x01\x02/a\x10\x01n\x02vw\x3f\xe1\x1f\x82",
+            Some(b"\x01\x01-\x10\x01n\x02vw\x3f\xe1\x1f\x82"),
+        );
         // C.3.2 has it in the dynamic table.
         check(b"\x82\x86\x84\xbe\x58\x08no-cache", None);
         check(b"\x41\x00", None);

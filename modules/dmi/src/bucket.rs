@@ -41,7 +41,8 @@ mod tests {
     fn a_burst_is_taken_and_then_as_many_as_come_back() {
         let start = Instant::now();
         let mut bucket = Bucket::new(10, 3, start);
-        let mut taken = |millis| (0..9).filter(|_| bucket.take(start + Duration::from_millis(millis))).count();
+        let mut taken =
+            |millis| (0..9).filter(|_| bucket.take(start + Duration::from_millis(millis))).count();
         assert_eq!(taken(0), 3);
         assert_eq!(taken(50), 0);
         assert_eq!(taken(250), 2);

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use dmi_proto::v1beta1::{
     CreateDeviceModelRequest, CustomizedValue, Device, DeviceModel, DeviceProperty, DeviceSpec, DeviceStatus,
     MapperInfo, MapperRegisterRequest, MapperRegisterResponse, ProtocolConfig, RegisterDeviceRequest,
-    RemoveDeviceModelRequest, RemoveDeviceRequest, ReportDeviceStatesRequest, ReportDeviceStatusRequest, Twin,
-    TwinProperty, UpdateDeviceModelRequest, UpdateDeviceRequest, VisitorConfig,
+    RemoveDeviceModelRequest, RemoveDeviceRequest, ReportDeviceStatesRequest, ReportDeviceStatusRequest,
+    Twin, TwinProperty, UpdateDeviceModelRequest, UpdateDeviceRequest, VisitorConfig,
 };
 use tokio::time::timeout;
 
@@ -83,7 +83,9 @@ pub async fn check(promise: Promise, edge: &dyn Mappers, mapper: &dyn MapperEnd)
             Promise::ListeningEndsAndBeginsAnew => listening_ends_and_begins_anew(edge, mapper).await,
             Promise::AMapperHearsWhatItIsTold => a_mapper_hears_what_it_is_told(edge, mapper).await,
             Promise::ARefusalIsNoAbsence => a_refusal_is_no_absence(edge, mapper).await,
-            Promise::AMapperThatIsAwayIsNotReached => a_mapper_that_is_away_is_not_reached(edge, mapper).await,
+            Promise::AMapperThatIsAwayIsNotReached => {
+                a_mapper_that_is_away_is_not_reached(edge, mapper).await
+            }
             Promise::AnAddressIsChecked => {
                 assert!(edge.check_address(b"").is_err(), "nothing is no address");
                 assert_eq!(edge.check_address(&mapper.serve(Manner::Willing).await), Ok(()));
@@ -116,7 +118,10 @@ fn device() -> Device {
     let property = DeviceProperty {
         name: "temperature".to_owned(),
         desired: Some(TwinProperty::default()),
-        visitors: Some(VisitorConfig { protocol_name: "modbus".to_owned(), config_data: config_data.clone() }),
+        visitors: Some(VisitorConfig {
+            protocol_name: "modbus".to_owned(),
+            config_data: config_data.clone(),
+        }),
         report_cycle: 10_000,
         collect_cycle: i64::MAX,
         report_to_cloud: true,
@@ -156,7 +161,8 @@ fn values() -> ReportDeviceStatusRequest {
         let metadata = [("type".to_owned(), "int".to_owned())].into();
         Some(TwinProperty { value: text.to_owned(), metadata })
     };
-    let twin = Twin { property_name: "temperature".to_owned(), reported: value("21"), observed_desired: None };
+    let twin =
+        Twin { property_name: "temperature".to_owned(), reported: value("21"), observed_desired: None };
     ReportDeviceStatusRequest {
         device_name: "t1".to_owned(),
         device_namespace: "default".to_owned(),
@@ -177,7 +183,9 @@ async fn calls_arrive_and_are_answered(edge: &dyn Mappers, mapper: &dyn MapperEn
     let response = MapperRegisterResponse { model_list: vec![model()], device_list: vec![device()] };
     let serving = async {
         match calls.next().await {
-            Ok(Call::Register(request, answer)) if request == registration() => answer.reply(Ok(response.clone())),
+            Ok(Call::Register(request, answer)) if request == registration() => {
+                answer.reply(Ok(response.clone()))
+            }
             other => panic!("the registration comes first: {other:?}"),
         }
         match calls.next().await {

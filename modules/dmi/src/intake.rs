@@ -82,7 +82,11 @@ fn pause(failures: u32, roll: f64) -> Duration {
 }
 
 impl Handler<Arrived> for Dmi {
-    async fn handle(&mut self, Arrived { call, place }: Arrived, cx: &mut Context<Self>) -> Result<(), Failure> {
+    async fn handle(
+        &mut self,
+        Arrived { call, place }: Arrived,
+        cx: &mut Context<Self>,
+    ) -> Result<(), Failure> {
         match call {
             Call::Register(request, answer) => self.register(request, answer, place, cx),
             Call::ReportStatus(request, answer) => self.report_status(request, answer, place, cx),

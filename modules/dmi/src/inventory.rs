@@ -229,7 +229,8 @@ impl Inventory {
         }
         // A model is not taken from devices that need it, nor from those of which that is not known.
         let is_model = key.resource == ResourceType::DEVICE_MODEL;
-        let hides_users = || is_model && self.unreadable.iter().any(|key| key.resource == ResourceType::DEVICE);
+        let hides_users =
+            || is_model && self.unreadable.iter().any(|key| key.resource == ResourceType::DEVICE);
         if self.is_complete && !is_used && !hides_users() { Wanted::Gone } else { Wanted::Unknown }
     }
 

@@ -146,7 +146,13 @@ impl Line {
     }
 
     /// A call ended. `roll` is the dice, uniform over its range.
-    pub(crate) fn finished(&mut self, step: &Step, done: &Result<(), CallError>, now: Instant, roll: u32) -> End {
+    pub(crate) fn finished(
+        &mut self,
+        step: &Step,
+        done: &Result<(), CallError>,
+        now: Instant,
+        roll: u32,
+    ) -> End {
         self.is_busy = false;
         if let Err(CallError::Unreachable(_)) = done {
             self.failures = self.failures.saturating_add(1);

@@ -113,9 +113,8 @@ async fn list(bus: &Bus) -> Result<All, String> {
     let devices = list(ResourceType::DEVICE).await?;
     let held = bus.to(group::META).ask(ListHeld).within(ANSWER_WITHIN).await;
     let held = held.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    let is_ours = |key: &ObjectKey| {
-        key.resource == ResourceType::DEVICE || key.resource == ResourceType::DEVICE_MODEL
-    };
+    let is_ours =
+        |key: &ObjectKey| key.resource == ResourceType::DEVICE || key.resource == ResourceType::DEVICE_MODEL;
     let held = held.into_iter().map(|held| held.key).filter(is_ours).collect();
     Ok(All { models, devices, held })
 }

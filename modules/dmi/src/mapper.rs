@@ -39,10 +39,13 @@ impl Mapper {
                 return Err(format!("the mapper says no {what}"));
             }
         }
-        let texts = [("name", &name), ("protocol", &protocol), ("version", &version), ("api_version", &api_version)];
+        let texts =
+            [("name", &name), ("protocol", &protocol), ("version", &version), ("api_version", &api_version)];
         for (what, text) in texts {
             if text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
-                return Err(format!("the mapper's {what} is longer than {TEXT_BYTES_MAX} bytes or has control characters"));
+                return Err(format!(
+                    "the mapper's {what} is longer than {TEXT_BYTES_MAX} bytes or has control characters"
+                ));
             }
         }
         Ok(Self { name, version, api_version, protocol, address })

@@ -79,7 +79,10 @@ impl MemoryMappers {
     /// Serves calls at an address from now on, as a mapper does that runs.
     pub fn serve(&self, address: &[u8], manner: Manner) {
         let mut state = self.state();
-        let served = state.served.entry(address.to_vec()).or_insert(Served { manner: Manner::Willing, heard: Vec::new() });
+        let served = state
+            .served
+            .entry(address.to_vec())
+            .or_insert(Served { manner: Manner::Willing, heard: Vec::new() });
         served.manner = manner;
     }
 
@@ -91,7 +94,11 @@ impl MemoryMappers {
     /// Returns what the mapper at an address was called for since this was last called.
     #[must_use]
     pub fn heard(&self, address: &[u8]) -> Vec<MapperCall> {
-        self.state().served.get_mut(address).map(|served| std::mem::take(&mut served.heard)).unwrap_or_default()
+        self.state()
+            .served
+            .get_mut(address)
+            .map(|served| std::mem::take(&mut served.heard))
+            .unwrap_or_default()
     }
 
     /// Registers a mapper.
@@ -99,7 +106,10 @@ impl MemoryMappers {
     /// # Errors
     ///
     /// When the edge is not there, or refuses.
-    pub async fn register(&self, request: MapperRegisterRequest) -> Result<MapperRegisterResponse, MapperError> {
+    pub async fn register(
+        &self,
+        request: MapperRegisterRequest,
+    ) -> Result<MapperRegisterResponse, MapperError> {
         self.call(|answer| Call::Register(request, answer)).await
     }
 

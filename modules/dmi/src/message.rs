@@ -39,7 +39,10 @@ pub(crate) fn device(
     }
     let protocol = dmi::ProtocolConfig {
         protocol_name: spec.protocol.protocol_name.clone(),
-        config_data: Some(config("protocol", &overlaid(&model.spec.protocol_config_data, &spec.protocol.config_data))?),
+        config_data: Some(config(
+            "protocol",
+            &overlaid(&model.spec.protocol_config_data, &spec.protocol.config_data),
+        )?),
     };
     let mut properties = Vec::with_capacity(spec.properties.len());
     for given in &spec.properties {
@@ -76,7 +79,10 @@ pub(crate) fn strangers<'a>(device: &'a view::Device, model: &view::Model) -> Ve
     device.spec.properties.iter().map(|given| given.name.as_str()).filter(|name| !is_known(name)).collect()
 }
 
-fn property(given: &view::Property, known: &view::ModelProperty) -> Result<dmi::DeviceProperty, MessageError> {
+fn property(
+    given: &view::Property,
+    known: &view::ModelProperty,
+) -> Result<dmi::DeviceProperty, MessageError> {
     // The model's visitors replace the device's as a whole, its protocol's name too, before the device's
     // values are laid over: so does KubeEdge.
     let of_model = known.visitors.as_ref();
@@ -123,9 +129,10 @@ fn wrapped(place: &str, values: &view::Open) -> Result<BTreeMap<String, dmi_prot
 
 fn push_method(property: &str, push: &view::PushMethod) -> Result<dmi::PushMethod, MessageError> {
     let place = format!("properties.{property}.pushMethod.anomalyDetection");
-    let anomaly_detection = push.anomaly_detection.as_ref().map(|values| {
-        wrapped(&place, values).map(|data| dmi::AnomalyDetection { data })
-    });
+    let anomaly_detection = push
+        .anomaly_detection
+        .as_ref()
+        .map(|values| wrapped(&place, values).map(|data| dmi::AnomalyDetection { data }));
     Ok(dmi::PushMethod {
         http: push.http.as_ref().map(|http| dmi::PushMethodHttp {
             hostname: http.host_name.clone(),

@@ -37,7 +37,8 @@ impl Dmi {
             }
         };
         let mut batch = self.leave(&mapper);
-        let (response, told) = if request.with_data { self.all_of(&mapper.protocol) } else { Default::default() };
+        let (response, told) =
+            if request.with_data { self.all_of(&mapper.protocol) } else { Default::default() };
         tracing::info!(
             mapper = mapper.name,
             protocol = mapper.protocol,
@@ -78,8 +79,12 @@ impl Dmi {
     /// Forgets the mapper that had this protocol or this name.
     fn leave(&mut self, mapper: &Mapper) -> Batch {
         let is_old = |line: &Line| line.mapper.protocol == mapper.protocol || line.mapper.name == mapper.name;
-        let old: Vec<String> =
-            self.lines.iter().filter(|(_, line)| is_old(line)).map(|(protocol, _)| protocol.clone()).collect();
+        let old: Vec<String> = self
+            .lines
+            .iter()
+            .filter(|(_, line)| is_old(line))
+            .map(|(protocol, _)| protocol.clone())
+            .collect();
         let mut batch = Batch::new();
         for protocol in old {
             let Some(line) = self.lines.remove(&protocol) else { continue };
@@ -102,7 +107,9 @@ impl Dmi {
             let has_model = self.inventory.model_of(&key).is_none_or(|model| told.contains_key(model));
             let added = if key.resource == ResourceType::DEVICE_MODEL {
                 let model = self.inventory.model(&key);
-                model.filter(|model| fits(&mut bytes, model.encoded_len())).map(|it| response.model_list.push(it))
+                model
+                    .filter(|model| fits(&mut bytes, model.encoded_len()))
+                    .map(|it| response.model_list.push(it))
             } else {
                 let device = self.inventory.device(&key).filter(|_| has_model);
                 device.filter(|it| fits(&mut bytes, it.encoded_len())).map(|it| response.device_list.push(it))

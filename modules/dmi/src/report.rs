@@ -70,7 +70,8 @@ impl Dmi {
     /// Returns the device that a report is about, if its mapper may report now.
     fn check(&mut self, namespace: &str, name: &str, now: Instant) -> Result<DeviceId, Refusal> {
         let device = DeviceId::parse(namespace, name);
-        let protocol = device.as_ref().ok().and_then(|id| self.inventory.protocol(&id.key()).map(str::to_owned));
+        let protocol =
+            device.as_ref().ok().and_then(|id| self.inventory.protocol(&id.key()).map(str::to_owned));
         self.check_rate(protocol.as_deref(), now)?;
         device.map_err(|error| Refusal::new(Cause::Invalid, format!("the report names no device: {error}")))
     }

@@ -66,9 +66,14 @@ fn log(line: &Line, step: &Step, end: &End, done: &Result<(), CallError>) {
         }
         End::Told => tracing::debug!(mapper, %object, ?verb, "a mapper was told of an object"),
         End::Away { is_new: true } => tracing::warn!(
-            mapper, due = line.due(), cause, "a mapper is away and is told of its devices when it is back"
+            mapper,
+            due = line.due(),
+            cause,
+            "a mapper is away and is told of its devices when it is back"
         ),
-        End::Away { is_new: false } => tracing::debug!(mapper, due = line.due(), cause, "a mapper is still away"),
+        End::Away { is_new: false } => {
+            tracing::debug!(mapper, due = line.due(), cause, "a mapper is still away")
+        }
         End::Refused => tracing::warn!(mapper, %object, ?verb, cause, "a mapper refused and is asked again"),
         End::GivenUp => tracing::error!(
             mapper, %object, ?verb, cause, "a mapper refuses an object until that changes or the mapper restarts"
@@ -122,8 +127,12 @@ fn call(step: &Step, inventory: &Inventory) -> Option<MapperCall> {
     let key = &step.key;
     let is_model = key.resource == ResourceType::DEVICE_MODEL;
     Some(match (step.verb, is_model) {
-        (Verb::Create, true) => MapperCall::CreateModel(CreateDeviceModelRequest { model: Some(inventory.model(key)?) }),
-        (Verb::Update, true) => MapperCall::UpdateModel(UpdateDeviceModelRequest { model: Some(inventory.model(key)?) }),
+        (Verb::Create, true) => {
+            MapperCall::CreateModel(CreateDeviceModelRequest { model: Some(inventory.model(key)?) })
+        }
+        (Verb::Update, true) => {
+            MapperCall::UpdateModel(UpdateDeviceModelRequest { model: Some(inventory.model(key)?) })
+        }
         (Verb::Create, false) => {
             MapperCall::RegisterDevice(RegisterDeviceRequest { device: Some(inventory.device(key)?) })
         }

@@ -146,7 +146,11 @@ fn values(device: &str, twins: Vec<Twin>) -> ReportDeviceStatusRequest {
 
 fn twin(name: &str, reported: Option<&str>, desired: Option<&str>) -> Twin {
     let value = |text: &str| TwinProperty { value: text.to_owned(), ..TwinProperty::default() };
-    Twin { property_name: name.to_owned(), reported: reported.map(value), observed_desired: desired.map(value) }
+    Twin {
+        property_name: name.to_owned(),
+        reported: reported.map(value),
+        observed_desired: desired.map(value),
+    }
 }
 
 fn state(device: &str) -> ReportDeviceStatesRequest {
@@ -186,7 +190,13 @@ async fn a_mapper_is_told_the_devices_of_its_protocol_and_each_change_once() {
     world.change(&probe, &device_key("b"), None).await;
     world.change(&probe, &device_key("a"), Some(device("a", "m", "p", "2"))).await;
     assert_eq!(world.heard(), ["update a", "register c", "remove b"]);
-    world.change(&probe, &model_key("m"), Some(object("m", &json!({ "properties": [{ "name": "x", "unit": "C" }] })))).await;
+    world
+        .change(
+            &probe,
+            &model_key("m"),
+            Some(object("m", &json!({ "properties": [{ "name": "x", "unit": "C" }] }))),
+        )
+        .await;
     assert_eq!(world.heard(), ["update model m"]);
 }
 
@@ -236,7 +246,11 @@ async fn the_newest_mapper_of_a_protocol_is_the_one_and_a_mapper_has_one_protoco
     let response = world.mappers.register(registration("newer", "q", true)).await.expect("it may register");
     assert_eq!(names(&response).1, ["other"]);
     world.change(&probe, &device_key("a"), Some(device("a", "m", "p", "3"))).await;
-    assert_eq!((world.heard(), world.mappers.heard(b"/new.sock").len()), (vec![], 0), "nobody has p any more");
+    assert_eq!(
+        (world.heard(), world.mappers.heard(b"/new.sock").len()),
+        (vec![], 0),
+        "nobody has p any more"
+    );
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -259,7 +273,9 @@ async fn a_report_is_answered_when_the_device_twins_have_it() {
     let waiting = Rc::clone(&kept);
     let probe = world
         .builder(DmiConfig::default())
-        .serve_later::<ReportProperties>(group::TWIN, move |_, responder| waiting.borrow_mut().push(responder))
+        .serve_later::<ReportProperties>(group::TWIN, move |_, responder| {
+            waiting.borrow_mut().push(responder)
+        })
         .serve::<ReportState>(group::TWIN, |_| Ok(()))
         .start()
         .await;
@@ -285,7 +301,8 @@ async fn a_report_is_answered_when_the_device_twins_have_it() {
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_mapper_learns_what_is_wrong_with_its_report() {
     let world = World::usual();
-    let (device, at) = (protocol::DeviceId::parse("default", "zz").expect("a device"), Rc::new(RefCell::new(0)));
+    let (device, at) =
+        (protocol::DeviceId::parse("default", "zz").expect("a device"), Rc::new(RefCell::new(0)));
     let answers = [
         Err(ReportError::NoDevice(device)),
         Err(ReportError::Invalid("so".to_owned())),
@@ -306,7 +323,11 @@ async fn a_mapper_learns_what_is_wrong_with_its_report() {
     assert_eq!(cause(world.mappers.report_status(values("a", vec![])).await), Some(Cause::Invalid));
     let nameless = ReportDeviceStatusRequest::default();
     assert_eq!(cause(world.mappers.report_status(nameless).await), Some(Cause::Invalid));
-    assert_eq!(cause(world.mappers.report_state(state("a")).await), Some(Cause::Unavailable), "nobody serves it");
+    assert_eq!(
+        cause(world.mappers.report_state(state("a")).await),
+        Some(Cause::Unavailable),
+        "nobody serves it"
+    );
     drop(probe);
 }
 

@@ -50,7 +50,8 @@ fn want(sim: &mut Sim, kube: &Client, value: &str) {
     let properties = json!([{ "name": "opening", "desired": { "value": value } }]);
     let patch = Patch::Merge(json!({ "spec": { "properties": properties } }));
     let devices = api(kube, "Device", "devices");
-    sim.block_on(async { devices.patch("t1", &PatchParams::default(), &patch).await }).expect("the API server");
+    sim.block_on(async { devices.patch("t1", &PatchParams::default(), &patch).await })
+        .expect("the API server");
 }
 
 fn register(sim: &mut Sim, mappers: &MemoryMappers) -> Result<MapperRegisterResponse, MapperError> {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use beehive::{
-    BuildError, Catalog, Context, Failure, Group, Handler, Module, ModuleName, Node, NodeOptions, Sections, Wiring,
+    BuildError, Catalog, Context, Failure, Group, Handler, Module, ModuleName, Node, NodeOptions, Sections,
+    Wiring,
 };
 use devicetwin::DeviceTwin;
 use dmi::{Dmi, Ports};
@@ -136,11 +137,13 @@ impl Edge {
     }
 
     async fn change(&self, kind: ChangeKind, value: &Value) {
-        let resource = if value["kind"] == "Device" { ResourceType::DEVICE } else { ResourceType::DEVICE_MODEL };
+        let resource =
+            if value["kind"] == "Device" { ResourceType::DEVICE } else { ResourceType::DEVICE_MODEL };
         let object = Object::from_value(value).expect("an object");
         let key = object.key(resource).expect("a name");
         let bus = self.node.as_ref().expect("it runs").bus();
-        let kept = bus.to(group::META).ask(KeepChange(ObjectChange { kind, key, object })).within(PATIENCE).await;
+        let kept =
+            bus.to(group::META).ask(KeepChange(ObjectChange { kind, key, object })).within(PATIENCE).await;
         assert_eq!(kept, Ok(Ok(())));
     }
 

@@ -59,7 +59,9 @@ impl Devices {
         let Some(last_online) = state::last_online(state, moment.at_ms) else {
             let shown: String = state.chars().take(REPEATED_CHARS_MAX).collect();
             let known = state::KNOWN.join(", ");
-            return Err(ReportError::Invalid(format!("{shown:?} is no state of a device: it is one of {known}")));
+            return Err(ReportError::Invalid(format!(
+                "{shown:?} is no state of a device: it is one of {known}"
+            )));
         };
         device.head.state = state.to_owned();
         device.head.last_online = last_online;
@@ -166,7 +168,10 @@ mod tests {
         );
         let wrong = wrong.expect("two are wrong");
         assert!(wrong.starts_with("property \"a b\": The key of twin must only include"), "{wrong}");
-        assert!(wrong.ends_with("; property \"y\": it has neither a reported nor a desired value"), "{wrong}");
+        assert!(
+            wrong.ends_with("; property \"y\": it has neither a reported nor a desired value"),
+            "{wrong}"
+        );
         assert_eq!((outcome.batch.writes().len(), halves(&devices, "x")), (1, (None, some("1"))));
         let many = (0..10).map(|number| property(&format!(" {number}"), Some("1"), None)).collect();
         let (outcome, wrong) = report(&mut devices, many);
@@ -184,7 +189,10 @@ mod tests {
         assert_eq!(refused, Err(ReportError::NoDevice(other)));
         let refused = devices.report_state(&id("t1"), "disconnected", &moment()).map(|_| ());
         let text = refused.expect_err("it is none").to_string();
-        assert_eq!(text, "\"disconnected\" is no state of a device: it is one of online, ok, offline, unknown, unhealthy");
+        assert_eq!(
+            text,
+            "\"disconnected\" is no state of a device: it is one of online, ok, offline, unknown, unhealthy"
+        );
         assert!(devices.report_state(&id("t1"), "Online", &moment()).is_ok());
         assert_eq!(devices.devices[&id("t1")].head.state, "Online");
     }

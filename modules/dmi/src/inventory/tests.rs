@@ -76,7 +76,8 @@ fn a_device_that_moves_to_another_protocol_leaves_the_mapper_of_the_old_one() {
     let mut inventory = with_device();
     inventory.complete(BTreeSet::new());
     let moved = inventory.put(&device_key("d"), &device("d", "m", "q", "1"));
-    let both = ["p device default/d", "p devicemodel default/m", "q device default/d", "q devicemodel default/m"];
+    let both =
+        ["p device default/d", "p devicemodel default/m", "q device default/d", "q devicemodel default/m"];
     assert_eq!(touched(&moved), both);
     assert_eq!(inventory.wanted("p", &device_key("d")), Wanted::Gone);
     assert_eq!(inventory.wanted("p", &model_key("m")), Wanted::Gone);

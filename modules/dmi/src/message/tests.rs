@@ -99,9 +99,15 @@ fn all_fields_of_a_device_are_told() {
     assert_eq!(property.desired.as_ref().map(|it| it.value.as_str()), Some("5"));
     let push = property.push_method.clone().expect("it is there");
     let http = push.http.expect("it is there");
-    assert_eq!((http.hostname.as_str(), http.port, http.requestpath.as_str(), http.timeout), ("http://h", 80, "/p", 3));
+    assert_eq!(
+        (http.hostname.as_str(), http.port, http.requestpath.as_str(), http.timeout),
+        ("http://h", 80, "/p", 3)
+    );
     let mqtt = push.mqtt.expect("it is there");
-    assert_eq!((mqtt.address.as_str(), mqtt.topic.as_str(), mqtt.qos, mqtt.retained), ("tcp://b:1883", "t", 1, true));
+    assert_eq!(
+        (mqtt.address.as_str(), mqtt.topic.as_str(), mqtt.qos, mqtt.retained),
+        ("tcp://b:1883", "t", 1, true)
+    );
     assert_eq!(push.otel.expect("it is there").endpoint_url, "http://o/v1/metrics");
     assert_eq!(push.anomaly_detection.expect("it is there").data.len(), 1);
     let database = push.db_method.expect("it is there");
@@ -117,7 +123,8 @@ fn all_fields_of_a_device_are_told() {
 
 #[test]
 fn a_property_that_the_model_has_not_is_left_out() {
-    let given = json!({ "protocol": { "protocolName": "p" }, "properties": [{ "name": "x" }, { "name": "y" }] });
+    let given =
+        json!({ "protocol": { "protocolName": "p" }, "properties": [{ "name": "x" }, { "name": "y" }] });
     let device = made(&given, &json!({ "properties": [{ "name": "y" }] })).expect("a message");
     let names: Vec<String> =
         device.spec.expect("it is there").properties.into_iter().map(|property| property.name).collect();
@@ -131,7 +138,8 @@ fn how_the_state_is_reported_may_stand_where_earlier_versions_had_it() {
         "status": { "reportToCloud": true, "reportCycle": 7, "twins": [] },
     }));
     let of_model = serde_json::from_value(json!({ "spec": {} })).expect("a model");
-    let made = device(&key(ResourceType::DEVICE, "t1"), &given.expect("a device"), &of_model).expect("a message");
+    let made =
+        device(&key(ResourceType::DEVICE, "t1"), &given.expect("a device"), &of_model).expect("a message");
     assert_eq!(made.status.map(|it| (it.report_to_cloud, it.report_cycle)), Some((true, 7)));
 }
 
