@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
 /// A mapper's end: a client for each call, as `mapper-framework` has it, and a server.
-pub struct SocketEnd {
+pub(crate) struct SocketEnd {
     edge: PathBuf,
     own: PathBuf,
     heard: Arc<Mutex<Vec<MapperCall>>>,
@@ -25,7 +25,7 @@ pub struct SocketEnd {
 }
 
 impl SocketEnd {
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         let (edge, own) = (folder.join("dmi.sock"), folder.join("mapper.sock"));
         Self { edge, own, heard: Arc::default(), server: Mutex::default() }
     }

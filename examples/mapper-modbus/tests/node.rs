@@ -135,6 +135,7 @@ async fn registers_are_read_and_written_and_a_server_that_was_away_is_found_agai
         let _serving = serve(&plc, address).await;
         edge.until("default/heat-pump-1/outlet", |value| value == "30").await;
         edge.until("default/heat-pump-1", |state| state == "ok").await;
+        edge.remove(&objects[1]).await;
     })
     .await;
 }

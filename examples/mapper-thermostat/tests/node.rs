@@ -9,9 +9,17 @@ use mapper_thermostat::Thermostats;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// The manifest with cycles that suit a test.
-fn manifest() -> String {
-    file("manifests/thermostat.yaml").replace("Cycle: 2000", "Cycle: 50").replace("Cycle: 10000", "Cycle: 50")
+/// The objects of the manifest, with cycles that suit a test.
+fn objects() -> Vec<Value> {
+    let manifest = file("manifests/thermostat.yaml");
+    let manifest = manifest.replace("Cycle: 2000", "Cycle: 50").replace("Cycle: 10000", "Cycle: 50");
+    manifest.split("\n---\n").map(|text| serde_saphyr::from_str(text).expect("YAML")).collect()
+}
+
+async fn apply(edge: &Edge) {
+    for object in objects() {
+        edge.put(&object).await;
+    }
 }
 
 fn mapper(
@@ -28,7 +36,7 @@ fn mapper(
 #[tokio::test(flavor = "local")]
 async fn a_thermostat_is_told_its_target_and_reports_until_it_is_taken_away() {
     let mut edge = Edge::start().await;
-    edge.apply(&manifest()).await;
+    apply(&edge).await;
     let (mapper, stop) = mapper(&edge);
     beside(mapper, stop, async {
         edge.until("default/room-1", |state| state == "online").await;
@@ -38,8 +46,7 @@ async fn a_thermostat_is_told_its_target_and_reports_until_it_is_taken_away() {
         edge.until("default/room-1/temperature", |value| value.parse::<f64>().is_ok_and(|it| it > 8.2)).await;
 
         // Another value is wanted.
-        let device = manifest().split("\n---\n").nth(1).expect("the device").to_owned();
-        let mut device: Value = serde_saphyr::from_str(&device).expect("YAML");
+        let mut device = objects().remove(1);
         device["spec"]["properties"][1]["desired"]["value"] = json!("18");
         edge.put(&device).await;
         edge.until("default/room-1/target", |value| value == "18").await;
@@ -61,7 +68,7 @@ async fn a_mapper_may_be_there_before_its_node_and_its_devices() {
     let mut edge = Edge::start().await;
     let (mapper, stop) = mapper(&edge);
     beside(mapper, stop, async {
-        edge.apply(&manifest()).await;
+        apply(&edge).await;
         edge.until("default/room-1/target", |value| value == "21.5").await;
         edge.restart().await;
         edge.until("default/room-1/temperature", |value| value.parse::<f64>().is_ok_and(|it| it > 8.5)).await;

@@ -21,15 +21,15 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Long enough for any machine; only a test that fails waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the cloud was told: each twin of each device, and the states.
 #[derive(Clone, Default)]
-pub struct Told(Arc<Mutex<BTreeMap<String, String>>>);
+pub(crate) struct Told(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Told {
     /// Returns what the cloud was told last: of `device/twin`, of `device/twin/desired`, or of `device` the state.
-    pub fn last(&self, key: &str) -> Option<String> {
+    pub(crate) fn last(&self, key: &str) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
@@ -84,15 +84,15 @@ impl Handler<AskCloud> for Cloud {
 }
 
 /// The node.
-pub struct Edge {
+pub(crate) struct Edge {
     store: MemoryStore,
     node: Option<Node>,
     folder: TempDir,
-    pub told: Told,
+    pub(crate) told: Told,
 }
 
 impl Edge {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         let mut edge = Self { store: MemoryStore::new(), node: None, folder, told: Told::default() };
         edge.restart().await;
@@ -100,12 +100,12 @@ impl Edge {
     }
 
     /// Returns a path in the node's directory.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Starts the node, after a crash if it runs.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         if self.node.take().is_some() {
             self.store = self.store.crash();
         }
@@ -120,19 +120,11 @@ impl Edge {
         self.node = Some(node);
     }
 
-    /// Applies the objects of a manifest.
-    pub async fn apply(&self, manifest: &str) {
-        for document in manifest.split("\n---\n") {
-            let value: Value = serde_saphyr::from_str(document).expect("YAML");
-            self.put(&value).await;
-        }
-    }
-
-    pub async fn put(&self, value: &Value) {
+    pub(crate) async fn put(&self, value: &Value) {
         self.change(ChangeKind::Update, value).await;
     }
 
-    pub async fn remove(&self, value: &Value) {
+    pub(crate) async fn remove(&self, value: &Value) {
         self.change(ChangeKind::Delete, value).await;
     }
 
@@ -148,7 +140,7 @@ impl Edge {
     }
 
     /// Waits until the cloud was told something that fits.
-    pub async fn until(&self, key: &str, fits: impl Fn(&str) -> bool) {
+    pub(crate) async fn until(&self, key: &str, fits: impl Fn(&str) -> bool) {
         let begin = Instant::now();
         while !self.told.last(key).is_some_and(|value| fits(&value)) {
             assert!(begin.elapsed() < PATIENCE, "the cloud was last told {:?} of {key}", self.told.last(key));
@@ -158,7 +150,7 @@ impl Edge {
 }
 
 /// Writes a mapper's configuration for this node.
-pub fn config(edge: &Edge, protocol: &str) -> mapper_sdk::Config {
+pub(crate) fn config(edge: &Edge, protocol: &str) -> mapper_sdk::Config {
     let socket = |name: &str| edge.path(name).display().to_string();
     let text = format!(
         "grpc_server: {{socket_path: {}}}\ncommon: {{name: {protocol}-mapper, protocol: {protocol}, edgecore_sock: {}}}",
@@ -169,13 +161,13 @@ pub fn config(edge: &Edge, protocol: &str) -> mapper_sdk::Config {
 }
 
 /// Reads a file of the sample.
-pub fn file(path: &str) -> String {
+pub(crate) fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Runs a test beside a mapper, and stops the mapper after it.
-pub async fn beside(
+pub(crate) async fn beside(
     mapper: impl Future<Output = Result<(), mapper_sdk::RunError>>,
     stop: tokio::sync::oneshot::Sender<()>,
     test: impl Future<Output = ()>,
