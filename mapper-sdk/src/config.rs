@@ -152,7 +152,7 @@ common:
             let error = Config::parse(text).expect_err(text).to_string();
             assert!(error.contains(expect), "{error}");
         };
-        check("", "grpc_server");
+        check("common: {name: a, protocol: b}", "grpc_server");
         check(
             "grpc_server: {socket_path: /a}\ncommon: {name: a, protocol: ''}",
             "common.protocol: must not be empty",

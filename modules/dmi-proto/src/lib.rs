@@ -6,7 +6,7 @@
 mod value;
 
 /// The messages that `build.rs` generates from `proto/`.
-#[expect(missing_docs, clippy::all, reason = "generated code; docs/dmi.md says what its fields are for")]
+#[expect(missing_docs, reason = "generated code; docs/dmi.md says what its fields are for")]
 pub mod v1beta1 {
     use std::fmt;
 

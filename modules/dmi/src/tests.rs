@@ -279,11 +279,14 @@ async fn a_report_is_answered_when_the_device_twins_have_it() {
         .serve::<ReportState>(group::TWIN, |_| Ok(()))
         .start()
         .await;
-    let mappers = world.mappers.clone();
     let report = values("a", vec![twin("x", Some("1"), Some("")), twin("y", Some("2"), None)]);
-    let reporting = tokio::task::spawn_local(async move { mappers.report_status(report).await });
-    probe.settle().await;
-    assert!(!reporting.is_finished(), "it is not on disk yet");
+    let mut reporting = std::pin::pin!(world.mappers.report_status(report));
+    let answered = tokio::select! {
+        biased;
+        answered = &mut reporting => Some(answered),
+        () = probe.settle() => None,
+    };
+    assert_eq!(answered, None, "it is not on disk yet");
     let property = |name: &str, reported: &str, desired: Option<&str>| ReportedProperty {
         name: name.to_owned(),
         reported: Some(reported.to_owned()),
@@ -293,7 +296,7 @@ async fn a_report_is_answered_when_the_device_twins_have_it() {
     let device = protocol::DeviceId::parse("default", "a").expect("a device");
     assert_eq!(probe.asked::<ReportProperties>(), [ReportProperties { device: device.clone(), properties }]);
     kept.borrow_mut().pop().expect("one").reply(Ok(()));
-    assert_eq!(reporting.await.expect("it ends"), Ok(()));
+    assert_eq!(reporting.await, Ok(()));
     assert_eq!(world.mappers.report_state(state("a")).await, Ok(()));
     assert_eq!(probe.asked::<ReportState>(), [ReportState { device, state: "ok".to_owned() }]);
 }
