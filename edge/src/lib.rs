@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod cri;
 pub mod dial;
+pub mod dmi;
 pub mod enrol;
 pub mod files;
 pub mod machine;
@@ -20,6 +21,8 @@ mod ws;
 use std::fmt;
 use std::sync::Arc;
 
+use ::dmi::Dmi;
+use ::dmi::ports::Mappers;
 use beehive::Catalog;
 use devicetwin::DeviceTwin;
 use edged::{Edged, EdgedPorts};
@@ -31,7 +34,7 @@ use servicebus::ServiceBus;
 use servicebus::ports::{AppListener, ServiceClient};
 use store::SharedMedium;
 
-pub use process::{Args, inert_catalog, main_with, open_store};
+pub use process::{Args, inert_catalog, main_with, mappers, open_store};
 
 /// What the edge's modules are given.
 #[derive(Clone)]
@@ -46,6 +49,8 @@ pub struct EdgePorts {
     pub broker: Arc<dyn Broker>,
     /// Reaches the node's services and applications.
     pub services: ServicePorts,
+    /// Reaches device mappers; nothing where there are no device twins.
+    pub mappers: Option<Arc<dyn Mappers>>,
     /// Runs pods.
     pub edged: EdgedPorts,
 }
@@ -82,6 +87,7 @@ pub fn catalog(ports: EdgePorts) -> Catalog {
         .with::<MetaManager>(ports.store.clone())
         .with::<EdgeHub>(ports.hub)
         .with::<DeviceTwin>(ports.store.clone())
+        .with::<Dmi>(::dmi::Ports { store: ports.store.clone(), mappers: ports.mappers })
         .with::<EventBus>(eventbus::Ports {
             mqtt: ports.mqtt,
             broker: ports.broker,

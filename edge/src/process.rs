@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use beehive::{Catalog, Node, SystemClock};
 use clap::Parser;
+use devicetwin::DeviceTwinConfig;
+use dmi::ports::Mappers;
 use edged::config::EdgedConfig;
 use edgehub::EdgeHubConfig;
 use node_config::{Ending, Loaded, Process, ProcessArgs, StartError, is_enabled};
@@ -15,6 +17,7 @@ use store_sled::{OnDamage, OpenError, SledMedium};
 use wire::MemoryNetwork;
 
 use crate::dial::NetDialer;
+use crate::dmi::DmiSockets;
 use crate::enrol::Enrolment;
 use crate::mqtt::{EmbeddedBroker, MqttClient};
 use crate::runtime::{edged_ports, hollow};
@@ -43,8 +46,10 @@ async fn run(args: &Args, catalog: impl Fn(EdgePorts) -> Catalog) -> Result<Endi
     let edged = loaded.module::<EdgedConfig>(&sections, "edged")?;
     let has_link = is_enabled(&sections, "edgeHub");
     let hub = has_link.then(|| loaded.module::<EdgeHubConfig>(&sections, "edgeHub")).transpose()?;
+    let has_twins = is_enabled(&sections, "deviceTwin");
+    let twins = has_twins.then(|| loaded.module::<DeviceTwinConfig>(&sections, "deviceTwin")).transpose()?;
     let preparing = async {
-        let (ports, name) = prepare(&loaded, &edged).await?;
+        let (ports, name) = prepare(&loaded, &edged, twins.as_ref()).await?;
         let enrolment = enrol(hub.as_ref(), &name).await?;
         Ok::<_, Box<dyn std::error::Error>>((ports, name, enrolment))
     };
@@ -83,6 +88,7 @@ async fn serve(node: Node, enrolment: Option<Enrolment>) -> Ending {
 async fn prepare(
     loaded: &Loaded,
     config: &EdgedConfig,
+    twins: Option<&DeviceTwinConfig>,
 ) -> Result<(EdgePorts, String), Box<dyn std::error::Error>> {
     mention_database(&loaded.settings.store);
     let store = open_store(&loaded.settings.store)?;
@@ -93,8 +99,14 @@ async fn prepare(
     };
     let hub = edgehub::Ports { dialer: Arc::new(NetDialer), store: store.clone() };
     let (mqtt, broker) = (Arc::new(MqttClient), Arc::new(EmbeddedBroker::new()));
-    let services = ServicePorts::default();
-    Ok((EdgePorts { store, hub, mqtt, broker, services, edged }, name))
+    let (services, mappers) = (ServicePorts::default(), twins.map(mappers));
+    Ok((EdgePorts { store, hub, mqtt, broker, services, mappers, edged }, name))
+}
+
+/// Returns the way to device mappers. They report to the device twins and are nothing without them.
+#[must_use]
+pub fn mappers(twins: &DeviceTwinConfig) -> Arc<dyn Mappers> {
+    Arc::new(DmiSockets::new(twins.dmi_socket()))
 }
 
 /// Says that KubeEdge's edgecore kept something that was not taken over. Its database is the file beside
@@ -135,6 +147,7 @@ fn inert() -> EdgePorts {
         mqtt: Arc::new(MqttClient),
         broker: Arc::new(EmbeddedBroker::new()),
         services: ServicePorts::default(),
+        mappers: None,
         edged: hollow(&EdgedConfig::default()),
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use beehive::{LaunchError, Node, NodeOptions};
+use devicetwin::DeviceTwinConfig;
 use edgecore::mqtt::{EmbeddedBroker, MqttClient};
 use edgecore::{EdgePorts, ServicePorts, runtime};
 use edged::config::EdgedConfig;
@@ -60,9 +61,10 @@ pub(crate) async fn start(
     let store = edgecore::open_store(&directory.join("store"))?;
     let edged = runtime::edged_ports(&config).await?;
     let hub = edgehub::Ports { dialer: Arc::new(network.clone()), store: store.clone() };
+    let mappers = Some(edgecore::mappers(&loaded.module::<DeviceTwinConfig>(&sections, "deviceTwin")?));
     let (mqtt, broker) = (Arc::new(MqttClient), Arc::new(EmbeddedBroker::new()));
     let services = ServicePorts::default();
-    let ports = EdgePorts { store, hub, mqtt, broker, services, edged };
+    let ports = EdgePorts { store, hub, mqtt, broker, services, mappers, edged };
     let seed = node_config::random_seed()?;
     let options = NodeOptions { name: plan.name.clone(), seed, ..NodeOptions::default() };
     Ok(Node::launch(edgecore::catalog(ports), sections, options).await?)
@@ -78,6 +80,8 @@ fn configure(plan: &EdgePlan, directory: &Path) -> Result<Loaded, ConfigError> {
         "modules": {
             "edgeHub": { "messageQPS": MESSAGE_QPS, "messageBurst": MESSAGE_BURST },
             "eventBus": event_bus,
+            // Each node has its own mappers, and /etc/kubeedge may not be ours.
+            "deviceTwin": { "dmiSockPath": directory },
             "edged": {
                 "hostnameOverride": plan.name,
                 "runtime": plan.runtime,

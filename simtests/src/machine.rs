@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use beehive::Clock as _;
+use dmi::memory::MemoryMappers;
 use edged::hollow::HollowProber;
 use edged::memory_files::MemoryFiles;
 use edged::ports::{EdgedPorts, FileError, NodeFacts, NodeInfo, NodeUsage};
@@ -24,6 +25,7 @@ pub(crate) struct Machine {
     pub(crate) files: MemoryFiles,
     pub(crate) broker: MemoryBroker,
     pub(crate) services: MemoryServices,
+    pub(crate) mappers: MemoryMappers,
     facts: Arc<Facts>,
 }
 
@@ -38,6 +40,7 @@ impl Machine {
             files,
             broker: MemoryBroker::new(),
             services: MemoryServices::new(),
+            mappers: MemoryMappers::new(),
             facts: Arc::new(Facts(name.clone())),
         }
     }

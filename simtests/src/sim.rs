@@ -8,6 +8,7 @@ use std::time::Duration;
 use beehive::{Bus, Catalog};
 use bytes::Bytes;
 use cloudcore::CloudPorts;
+use dmi::memory::MemoryMappers;
 use edgecore::EdgePorts;
 use edged::ports::Sandbox;
 use eventbus::memory::MemoryBroker;
@@ -346,6 +347,12 @@ impl Sim {
     pub fn fail_write(&mut self, name: &str, after: u64, fault: DiskFault) {
         self.fault("disk-write-fails", format_args!("{name} {fault:?}"));
         self.on_disk(name, |disk| disk.fail_write(after, fault));
+    }
+
+    /// Returns the device mappers of an edge's machine, which outlive the edge's process.
+    #[must_use]
+    pub fn mappers(&self, edge: &str) -> Option<MemoryMappers> {
+        self.edges.get(edge).map(|site| site.machine.mappers.clone())
     }
 
     /// Returns the MQTT broker of an edge, which outlives the edge's process.

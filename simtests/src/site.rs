@@ -153,6 +153,7 @@ fn edge_ports(machine: &Machine, network: &Network) -> EdgePorts {
             client: Arc::new(machine.services.clone()),
             listener: Arc::new(machine.services.clone()),
         },
+        mappers: Some(Arc::new(machine.mappers.clone())),
         edged: machine.edged_ports(),
     }
 }

@@ -1,7 +1,6 @@
 //! The section `deviceTwin` of the configuration.
-//!
-//! `dmiSockPath`, KubeEdge's key for mappers, is not one of ours: nothing listens there.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use beehive::{ModuleConfig, Problems};
@@ -9,6 +8,10 @@ use serde::Deserialize;
 
 /// The shortest interval between reports: an API server is no place for telemetry.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Where KubeEdge's edgecore listens for mappers.
+const DMI_DIRECTORY: &str = "/etc/kubeedge/";
+/// The name of the socket, as in KubeEdge always this one.
+const DMI_SOCKET: &str = "dmi.sock";
 
 /// Configures the device twins.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -17,11 +20,25 @@ pub struct DeviceTwinConfig {
     /// How much time lies at least between two reports of one device to the cloud.
     #[serde(with = "beehive::config::duration")]
     pub report_interval: Duration,
+    /// The directory of the socket `dmi.sock`, on which the edge listens for mappers. Of a path that ends in
+    /// `.sock` only the directory counts, as in KubeEdge.
+    pub dmi_sock_path: String,
+}
+
+impl DeviceTwinConfig {
+    /// Returns where the edge listens for mappers. The process gives that to DMI's adapter.
+    #[must_use]
+    pub fn dmi_socket(&self) -> PathBuf {
+        let given = if self.dmi_sock_path.is_empty() { DMI_DIRECTORY } else { &self.dmi_sock_path };
+        let path = Path::new(given);
+        let directory = if given.ends_with(".sock") { path.parent().unwrap_or(Path::new("/")) } else { path };
+        directory.join(DMI_SOCKET)
+    }
 }
 
 impl Default for DeviceTwinConfig {
     fn default() -> Self {
-        Self { report_interval: Duration::from_secs(1) }
+        Self { report_interval: Duration::from_secs(1), dmi_sock_path: DMI_DIRECTORY.to_owned() }
     }
 }
 
@@ -29,6 +46,9 @@ impl ModuleConfig for DeviceTwinConfig {
     fn validate(&self, problems: &mut Problems) {
         if self.report_interval < INTERVAL_MIN {
             problems.push("reportInterval", "must be at least 100ms");
+        }
+        if !self.dmi_sock_path.is_empty() && !self.dmi_sock_path.starts_with('/') {
+            problems.push("dmiSockPath", "must be an absolute path");
         }
     }
 }
@@ -54,5 +74,21 @@ mod tests {
         let none =
             beehive::section::parse::<DeviceTwinConfig>(&serde_json::Value::Null, "modules.deviceTwin");
         assert_eq!(none.expect("a section"), DeviceTwinConfig::default());
+    }
+    #[test]
+    fn the_socket_of_mappers_is_where_kubeedge_has_it() {
+        for (given, expect) in [
+            ("", "/etc/kubeedge/dmi.sock"),
+            ("/etc/kubeedge/", "/etc/kubeedge/dmi.sock"),
+            ("/run/edge", "/run/edge/dmi.sock"),
+            ("/run/edge/other.sock", "/run/edge/dmi.sock"),
+        ] {
+            let config = DeviceTwinConfig { dmi_sock_path: given.to_owned(), ..DeviceTwinConfig::default() };
+            assert_eq!(config.dmi_socket(), Path::new(expect), "{given}");
+        }
+        let relative = serde_json::json!({ "dmiSockPath": "run/edge" });
+        let problems = beehive::section::parse::<DeviceTwinConfig>(&relative, "modules.deviceTwin");
+        let problems = problems.expect_err("it is relative").to_string();
+        assert_eq!(problems, "modules.deviceTwin.dmiSockPath: must be an absolute path");
     }
 }

@@ -4,6 +4,7 @@
 
 mod calls;
 mod membership;
+mod reports;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use beehive::{Bus, Context, Responder, SendError};
-use protocol::device::{PublishLocal, TwinError, TwinReported};
+use protocol::device::{PublishLocal, ReportError, TwinError, TwinReported};
 use protocol::edge::MetaError;
 use protocol::group;
 use store::{Batch, Commit, SharedStore, StoreError};
@@ -25,6 +25,8 @@ pub(crate) enum Asker {
     Nobody,
     Call(Responder<Result<(), MetaError>>),
     Desire(Responder<Result<(), TwinError>>),
+    /// A mapper, and what of its report was wrong.
+    Mapper(Responder<Result<(), ReportError>>, Option<ReportError>),
 }
 
 impl Asker {
@@ -33,6 +35,10 @@ impl Asker {
             Self::Nobody => {}
             Self::Call(responder) => responder.reply(done),
             Self::Desire(responder) => responder.reply(done.map_err(TwinError::Store)),
+            Self::Mapper(responder, wrong) => {
+                let kept = done.map_err(ReportError::Store);
+                responder.reply(kept.and_then(|()| wrong.map_or(Ok(()), Err)));
+            }
         }
     }
 }
@@ -60,6 +66,11 @@ enum Step {
 /// An opening of the store, and whether a write to it failed. None succeeds after that.
 #[derive(Debug, Clone, Default)]
 struct Opening(Rc<Cell<bool>>);
+
+/// What those are told for whom there is no place.
+pub(crate) fn overfull() -> MetaError {
+    MetaError("too many changes wait for the disk".to_owned())
+}
 
 /// A place among those that wait for the disk.
 pub(crate) struct Place(mpsc::OwnedPermit<Step>);

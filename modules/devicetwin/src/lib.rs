@@ -17,6 +17,7 @@ mod load;
 mod membership;
 mod report;
 mod reporter;
+mod requests;
 mod state;
 mod sync;
 #[cfg(test)]
@@ -31,7 +32,9 @@ use beehive::{
     BuildError, Context, Defer, Failure, Group, Handler, Message, Module, ModuleName, Responder, TimerKey,
     Wiring,
 };
-use protocol::device::{CallDevice, DesireTwin, DeviceCall, PublishLocal, TwinError, TwinReported};
+use protocol::device::{
+    CallDevice, DesireTwin, DeviceCall, PublishLocal, ReportProperties, ReportState, TwinReported,
+};
 use protocol::edge::{AskCloud, LinkUp, ListHeld, ListObjects, MetaError, ObjectChanged};
 use protocol::{DeviceId, group};
 use store::{SharedMedium, SharedStore};
@@ -100,6 +103,7 @@ impl Module for DeviceTwin {
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.defers::<CallDevice>().defers::<DesireTwin>();
+        wiring.defers::<ReportProperties>().defers::<ReportState>();
         wiring.handles::<ObjectChanged>().handles::<LinkUp>();
         wiring.handles::<Compare>().handles::<Listed>().handles::<Absent>();
         wiring.handles::<Due>().handles::<Reported>().handles::<Note>().handles::<Reopened>();
@@ -207,7 +211,7 @@ impl Defer<CallDevice> for DeviceTwin {
         let asker = Asker::Call(responder);
         let place = self.keeper.place().filter(|_| !cx.buggify("devicetwin.queue-full"));
         let Some(place) = place else {
-            asker.reply(Err(MetaError("too many changes wait for the disk".to_owned())));
+            asker.reply(Err(keeper::overfull()));
             return Ok(());
         };
         let moment = Self::moment(cx);
@@ -219,31 +223,6 @@ impl Defer<CallDevice> for DeviceTwin {
         }
         let outcome = self.devices.call(&call, &payload, &moment);
         self.keep(place, outcome, asker, moment.at_ms, cx);
-        Ok(())
-    }
-}
-
-impl Defer<DesireTwin> for DeviceTwin {
-    async fn handle(
-        &mut self,
-        DesireTwin { device, property, value }: DesireTwin,
-        responder: Responder<Result<(), TwinError>>,
-        cx: &mut Context<Self>,
-    ) -> Result<(), Failure> {
-        self.read_anew(cx).await?;
-        let Some(place) = self.keeper.place() else {
-            Asker::Desire(responder).reply(Err(MetaError("too many changes wait for the disk".to_owned())));
-            return Ok(());
-        };
-        let moment = Self::moment(cx);
-        if self.keeper.has_failed() {
-            self.keeper.refuse(place, Outcome::default(), Asker::Desire(responder), moment.at_ms);
-            return Ok(());
-        }
-        match self.devices.desire((&device, &property, &value), &moment) {
-            Ok(outcome) => self.keep(place, outcome, Asker::Desire(responder), moment.at_ms, cx),
-            Err(error) => responder.reply(Err(error)),
-        }
         Ok(())
     }
 }

@@ -1,5 +1,8 @@
 //! The states of devices.
 
+/// The states of a device, in any case.
+pub(crate) const KNOWN: [&str; 5] = ["online", "ok", "offline", "unknown", "unhealthy"];
+
 /// Returns when a device that reports `state` was last online; `None` for a state that is none.
 ///
 /// Those that are not online were online at no time, as in KubeEdge. What KubeEdge's mappers call
@@ -9,7 +12,7 @@ pub(crate) fn last_online(state: &str, at_ms: i64) -> Option<String> {
     if is(&["online", "ok"]) {
         return Some(rfc3339(at_ms));
     }
-    is(&["offline", "unknown", "unhealthy"]).then(String::new)
+    is(&KNOWN).then(String::new)
 }
 
 fn rfc3339(at_ms: i64) -> String {

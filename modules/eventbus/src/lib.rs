@@ -209,8 +209,7 @@ impl EventBus {
         }
     }
 
-    /// Publishes at every broker; whoever asks hears of the first, which is the one within the process if
-    /// there is one.
+    /// Publishes at every broker; whoever asks hears of the first: the one within, if there is one.
     fn publish(&mut self, topic: &str, payload: &Bytes, mut asker: Asker) {
         let mut push = |side: &Side| {
             let (topic, payload) = (topic.to_owned(), payload.clone());

@@ -88,6 +88,53 @@ pub struct CallDevice {
     pub payload: Bytes,
 }
 
+/// What a mapper says of one property of a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReportedProperty {
+    /// The property's name.
+    pub name: String,
+    /// The value that the device has.
+    pub reported: Option<String>,
+    /// The value that is wanted of it, as the mapper knows that. Empty if none is.
+    pub observed_desired: Option<String>,
+}
+
+/// Says why what a mapper reports was not kept, or not all of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    /// The node has no such device.
+    #[error("this node has no device {0}")]
+    NoDevice(DeviceId),
+    /// Names or values that are not allowed. What else was reported is on disk.
+    #[error("{0}")]
+    Invalid(String),
+    /// The store failed, or too much waits for it.
+    #[error(transparent)]
+    Store(#[from] MetaError),
+}
+
+/// A mapper reports values of a device; served by the device twins. `Ok` means that they are on disk.
+///
+/// Local clients are told as if the mapper had published them by MQTT, as KubeEdge's edgecore does.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[reply(Result<(), ReportError>)]
+pub struct ReportProperties {
+    /// The device.
+    pub device: DeviceId,
+    /// The properties.
+    pub properties: Vec<ReportedProperty>,
+}
+
+/// A mapper reports the state of a device; served by the device twins. `Ok` means that it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[reply(Result<(), ReportError>)]
+pub struct ReportState {
+    /// The device.
+    pub device: DeviceId,
+    /// `online`, `ok`, `offline`, `unknown` or `unhealthy`, in any case.
+    pub state: String,
+}
+
 /// Where local clients read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LocalTopic {

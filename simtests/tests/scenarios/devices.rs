@@ -14,7 +14,7 @@ use simtests::{Direction, Failure, Sim, cluster};
 const SECOND: Duration = Duration::from_secs(1);
 const EDGE: &str = "edge-01";
 
-fn api(kube: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
+pub(crate) fn api(kube: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
     let (group, version) = ("devices.kubeedge.io", "v1beta1");
     let resource = ApiResource {
         group: group.to_owned(),
@@ -99,7 +99,7 @@ impl App {
     }
 }
 
-async fn shows(kube: &Client, value: &str) -> bool {
+pub(crate) async fn shows(kube: &Client, value: &str) -> bool {
     let status = api(kube, "DeviceStatus", "devicestatuses").get_opt("t1").await.ok().flatten();
     status.is_some_and(|status| status.data["status"]["twins"][0]["reported"]["value"] == value)
 }

@@ -9,6 +9,7 @@ mod disks;
 mod idle;
 mod inventory;
 mod links;
+mod mappers;
 mod offline;
 mod pods;
 mod records;

@@ -23,17 +23,22 @@ enum Role {
     Process,
     /// What knows both processes.
     Top,
+    /// What programs beside the edge are made with.
+    Sdk,
     /// A runnable sample of the public API.
     Example,
 }
 
-const SHARED: [&str; 5] = ["protocol", "api", "wire", "store", "kube-watch"];
+const SHARED: [&str; 6] = ["protocol", "api", "wire", "store", "kube-watch", "dmi-proto"];
 /// The drivers, each with the heavy libraries that it drives; `rcgen` is for the tests of the link.
-const DRIVERS: [(&str, &[&str]); 3] = [
+const DRIVERS: [(&str, &[&str]); 4] = [
     ("store-sled", &["sled"]),
     ("link-ws", &["tokio-tungstenite", "rustls", "rcgen"]),
     ("link-quic", &["quinn", "rustls"]),
+    ("dmi-grpc", &["tonic", "hyper-util"]),
 ];
+/// What mappers drive.
+const OF_SDK: [&str; 4] = ["tonic", "hyper", "hyper-util", "rumqttc"];
 /// The two ends of the link, the only modules that see bytes.
 const HUBS: [&str; 2] = ["edgehub", "cloudhub"];
 /// The modules that act on the Kubernetes API.
@@ -95,6 +100,7 @@ impl Package {
             "config" => Role::Config,
             "cloud" | "edge" => Role::Process,
             "keadm" | "simtests" => Role::Top,
+            "mapper-sdk" => Role::Sdk,
             folder if folder.starts_with("examples/") => Role::Example,
             _ if SHARED.contains(&self.name.as_str()) => Role::Shared,
             _ if self.drives().is_some() => Role::Driver,
@@ -138,16 +144,18 @@ fn items(value: &Value) -> &[Value] {
 }
 
 fn may_depend(from: &Package, on: &Package) -> bool {
-    use Role::{Bus, Config, Driver, Example, Module, Process, Shared, Top};
+    use Role::{Bus, Config, Driver, Example, Module, Process, Sdk, Shared, Top};
     match (from.role(), on.role()) {
         (Bus, Bus) => on.name == "beehive-macros",
         (Module, Shared) if on.name == "wire" => HUBS.contains(&from.name.as_str()),
         (Module, Shared) if on.name == "kube-watch" => CONTROLLERS.contains(&from.name.as_str()),
+        (Module, Shared) if on.name == "dmi-proto" => from.name == "dmi",
         (Shared, Shared) => on.name == "protocol",
         (Shared | Module | Config, Bus) | (Module, Shared) | (Driver, Shared) => true,
         (Process, Bus | Shared | Module | Driver | Config) => true,
-        (Top, on) => on != Top,
-        (Example, Bus | Process | Config) => true,
+        (Top, on) => !matches!(on, Top | Sdk | Example),
+        (Sdk, Shared | Driver) => on.name.starts_with("dmi-"),
+        (Example, Bus | Process | Config | Sdk) => true,
         (Example, Shared) => on.name == "protocol",
         _ => false,
     }
@@ -188,6 +196,7 @@ fn heavy_drivers_stay_in_the_adapters() {
     for package in packages.values() {
         let allowed = match package.role() {
             Role::Process => &HEAVY[..],
+            Role::Sdk => &OF_SDK[..],
             _ => package.drives().unwrap_or_default(),
         };
         for name in package.ships().filter(|name| HEAVY.contains(name) && !allowed.contains(name)) {

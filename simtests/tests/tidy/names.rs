@@ -216,6 +216,7 @@ fn every_module_crate_has_the_same_files() {
         "edgehub",
         "metamanager",
         "devicetwin",
+        "dmi",
         "edged",
         "cloudhub",
         "edgecontroller",

@@ -13,7 +13,7 @@ use crate::layout::{self, DEVICES};
 use crate::limits::{ALL_ATTRIBUTES_BYTES_MAX, ALL_TWINS_MAX, PAYLOAD_BYTES_MAX, TWINS_MAX};
 use crate::twin::Effect;
 use crate::validate::{self, NO_DEVICE, NO_TWIN, UNREADABLE, UNREADABLE_SYNC};
-use crate::{attributes, state, sync, twin};
+use crate::{attributes, sync, twin};
 
 impl Devices {
     /// Does what a local client wants, or says why not.
@@ -58,7 +58,7 @@ impl Devices {
         self.change_twins(id, &event_id, &request, moment).map_err(|(_, reason)| TwinError::Invalid(reason))
     }
 
-    fn change_twins(
+    pub(super) fn change_twins(
         &mut self,
         id: &DeviceId,
         event_id: &str,
@@ -154,24 +154,12 @@ impl Devices {
 
     fn update_state(&mut self, id: &DeviceId, payload: &[u8], moment: &Moment) -> Outcome {
         let Some(update) = read_device(id, payload) else { return Outcome::default() };
-        let Some(device) = self.devices.get_mut(id) else {
-            tracing::debug!(device = %id, "ignored the state of a device that is not of this node");
-            return Outcome::default();
-        };
-        let Some(last_online) = state::last_online(&update.state, moment.at_ms) else {
-            tracing::debug!(device = %id, state = update.state, "ignored what is no state of a device");
-            return Outcome::default();
-        };
-        device.head.state = update.state;
-        device.head.last_online = last_online;
-        device.changes += 1;
-        device.head.state_changed = device.changes;
-        let told = device.told_locally(id, moment);
-        let topic = LocalTopic::StateResult(id.clone());
-        Outcome {
-            batch: Batch::new().put(DEVICES, layout::device_key(id), layout::head(&device.head)),
-            news: Some(id.clone()),
-            ..Outcome::told(answers::publish(topic, &told))
+        match self.report_state(id, &update.state, moment) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::debug!(device = %id, %error, "ignored the state of a device");
+                Outcome::default()
+            }
         }
     }
 

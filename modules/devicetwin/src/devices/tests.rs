@@ -20,7 +20,7 @@ pub(crate) fn id(name: &str) -> DeviceId {
     DeviceId::parse("default", name).expect("a valid id")
 }
 
-fn moment() -> Moment {
+pub(crate) fn moment() -> Moment {
     Moment { at_ms: 1_700_000_000_012, fresh: "fresh".to_owned() }
 }
 
@@ -28,7 +28,7 @@ fn uid(uid: &str) -> Described {
     Described { uid: uid.to_owned(), ..Described::default() }
 }
 
-fn with(name: &str) -> Devices {
+pub(crate) fn with(name: &str) -> Devices {
     let mut devices = Devices::default();
     devices.appear(&id(name), uid("u1"), &moment()).expect("it is new");
     devices
