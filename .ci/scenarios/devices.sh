@@ -20,6 +20,20 @@ device_answers() {
     [[ $(jq -r .twin.temperature.actual.value <<<"$answer") == "$1" ]]
 }
 
+device_listens() {
+    mosquitto_sub -h 127.0.0.1 -p "$MQTT_PORT" -C 1 -W "$1" -t "\$hw/events/device/default/thermometer/twin/update/delta" >"$WORK/delta" &
+    echo $! >"$WORK/listener.pid"
+    sleep 0.5
+}
+
+# What is wanted through kubectl is told a device that listens.
+device_wants() {
+    k patch device thermometer --type merge \
+        -p "{\"spec\":{\"properties\":[{\"name\":\"temperature\",\"desired\":{\"value\":\"$1\",\"metadata\":{\"type\":\"int\"}}}]}}"
+}
+device_heard() { [[ $(jq -r .delta.temperature "$WORK/delta") == "$1" ]]; }
+device_observed() { [[ $("$KUBECTL" get devicestatus thermometer -o 'jsonpath={.status.twins[0].observedDesired.value}') == "$1" ]]; }
+
 # A thermometer on the node that is named.
 thermometer() {
     cat <<EOF_MANIFEST
@@ -50,8 +64,16 @@ scenario_device() {
     device_reports 20 || return 1
     until_true 20 device_shows 20 || return 1
 
+    device_listens 20
+    device_wants 30 || return 1
+    until_true 20 device_heard 30 || return 1
+    until_true 20 device_observed 30 || return 1
+
     end_process edge.pid KILL
+    device_listens 30
+    device_wants 31 || return 1
     start_edge
+    until_true 20 device_heard 31 || return 1
     until_true 20 device_answers 20 || return 1
     device_reports 21 || return 1
     until_true 20 device_shows 21 || return 1
@@ -81,6 +103,9 @@ scenario_device_within() {
     until_true 20 device_answers null || return 1
     device_reports 20 || return 1
     until_true 20 device_shows 20 || return 1
+    device_listens 20
+    device_wants 30 || return 1
+    until_true 20 device_heard 30 || return 1
     for value in 21 22 23; do
         device_reports "$value" || return 1
         kill_up
@@ -94,6 +119,46 @@ scenario_device_within() {
     fi
     k delete device thermometer || return 1
     k delete devicemodel thermometer
+}
+
+temperature_shows() { [[ $("$KUBECTL" get "$1" temperature -o 'jsonpath={.status.twins[0].reported.value}') == "$2" ]]; }
+
+# The manifests of KubeEdge's temperature tutorial, which are of the older version, and what its mapper says.
+scenario_device_older() {
+    local MQTT_PORT node
+    read -r node MQTT_PORT <<<"$(told_mqtt)"
+    sed "s/NODE/$node/" <<'EOF' | k apply -f - || return 1
+apiVersion: devices.kubeedge.io/v1alpha2
+kind: DeviceModel
+metadata: { name: temperature-model, namespace: default }
+spec:
+  properties:
+  - name: temperature-status
+    description: Temperature collected from the edge device
+    type: { string: { accessMode: ReadOnly, defaultValue: "" } }
+---
+apiVersion: devices.kubeedge.io/v1alpha2
+kind: Device
+metadata: { name: temperature, labels: { description: temperature, manufacturer: test } }
+spec:
+  deviceModelRef: { name: temperature-model }
+  nodeSelector:
+    nodeSelectorTerms:
+    - matchExpressions: [{ key: "", operator: In, values: [NODE] }]
+status:
+  twins:
+  - propertyName: temperature-status
+    desired: { metadata: { type: string }, value: "" }
+EOF
+    sleep 2
+    mosquitto_pub -h 127.0.0.1 -p "$MQTT_PORT" -q 1 -t '$hw/events/device/default/temperature/twin/update' \
+        -m '{"event_id":"","timestamp":0,"twin":{"temperature-status":{"actual":{"value":"24C"},"metadata":{"type":"Updated"}}}}' || return 1
+    until_true 20 temperature_shows device 24C || return 1
+    until_true 20 temperature_shows devices.v1alpha2.devices.kubeedge.io 24C || return 1
+    [[ $(k get devices.v1alpha2.devices.kubeedge.io temperature -o 'jsonpath={.spec.nodeSelector.nodeSelectorTerms[0].matchExpressions[0].values[0]}') == "$node" ]] ||
+        fail "the device is not shown as it was written" || return 1
+    k delete device temperature || return 1
+    k delete devicemodel temperature-model
 }
 
 # A port that is taken is not the end of the cluster, unless it was asked for.

@@ -17,6 +17,7 @@ use crate::validate::{BAD_KEY, DELETED, KEY_BYTES_MAX, KINDS, STRING, VALUE_BYTE
 /// A value that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Want {
+    /// Empty if nothing is: so a manifest only says that there is such a twin.
     value: String,
     /// The type of the twin, if there is none yet.
     kind: &'static str,
@@ -62,8 +63,7 @@ impl Desired {
         });
         let wants = manifest.spec.properties.into_iter().filter_map(|property| {
             let Value { value, metadata } = property.desired?;
-            // An empty value is how a manifest says that nothing is wanted.
-            let value = value.filter(|value| !value.is_empty())?;
+            let value = value.unwrap_or_default();
             let named = metadata.get("type").map_or(STRING, String::as_str).to_ascii_lowercase();
             let kind = KINDS.into_iter().find(|kind| *kind == named).unwrap_or(STRING);
             Some((property.name, Want { value, kind }))
@@ -91,6 +91,7 @@ impl Desired {
             }
             let twin = held.get(name).map(|slot| &slot.twin);
             match wanting(name, twin, want, at_ms) {
+                Ok(next) if twin == Some(&next) => {}
                 Ok(next) => note(&mut effect, name, twin, &next),
                 Err(cause) => refused.push((name.clone(), cause)),
             }
@@ -98,16 +99,23 @@ impl Desired {
         let ends = before.keys().filter(|name| !self.0.contains_key(*name));
         for (name, twin) in ends.filter_map(|name| Some((name, &held.get(name)?.twin))) {
             if !is_deleted(twin) && twin.expected.is_some() {
-                note(&mut effect, name, Some(twin), &wanting_nothing(twin));
+                let mut next = wanting_nothing(twin);
+                if next.actual.is_none() {
+                    next.metadata = meta(DELETED);
+                }
+                note(&mut effect, name, Some(twin), &next);
             }
         }
         (effect, refused)
     }
 }
 
+/// Notes a change. The cloud hears of values and their versions only.
 fn note(effect: &mut Effect, name: &str, last: Option<&Twin>, next: &Twin) {
     effect.change(name, last, next);
-    effect.upward.insert(name.to_owned());
+    if next.expected_version != last.and_then(|last| last.expected_version) {
+        effect.upward.insert(name.to_owned());
+    }
 }
 
 /// Returns the version after a change of the cloud's.
@@ -126,6 +134,21 @@ fn wanting(name: &str, twin: Option<&Twin>, want: &Want, at_ms: i64) -> Result<T
         return Err("the value has more than 512 bytes");
     }
     let live = twin.filter(|twin| !is_deleted(twin));
+    if want.value.is_empty() {
+        // The versions of one that was taken away go on.
+        let new = || Twin {
+            optional: Some(true),
+            metadata: meta(want.kind),
+            expected_version: twin.and_then(|twin| twin.expected_version),
+            actual_version: twin.and_then(|twin| twin.actual_version),
+            ..Twin::default()
+        };
+        return Ok(match live {
+            None => new(),
+            Some(twin) if twin.expected.is_none() => twin.clone(),
+            Some(twin) => wanting_nothing(twin),
+        });
+    }
     let kind = live.map_or(want.kind, kind_of);
     check_type(kind, &want.value)?;
     let optional = twin.and_then(|twin| twin.optional).or(Some(true));
@@ -138,12 +161,9 @@ fn wanting(name: &str, twin: Option<&Twin>, want: &Want, at_ms: i64) -> Result<T
     })
 }
 
-/// Returns a twin of which nothing is wanted any more. One that was only wanted, and never reported, is
-/// taken away.
+/// Returns a twin of which nothing is wanted any more.
 fn wanting_nothing(twin: &Twin) -> Twin {
-    let expected_version = bumped(twin.expected_version);
-    let metadata = if twin.actual.is_some() { twin.metadata.clone() } else { meta(DELETED) };
-    Twin { expected: None, expected_version, metadata, ..twin.clone() }
+    Twin { expected: None, expected_version: bumped(twin.expected_version), ..twin.clone() }
 }
 
 #[cfg(test)]
@@ -169,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn values_and_their_types_are_read_and_the_empty_one_is_none() {
+    fn values_and_their_types_are_read() {
         let read = desired(&json!([
             { "name": "fan", "desired": { "value": "on", "metadata": { "type": "INT", "timestamp": "1" } } },
             { "name": "led", "desired": { "value": "a b", "metadata": { "type": "colour" } } },
@@ -177,7 +197,8 @@ mod tests {
             { "name": "temp", "visitors": { "protocolName": "x" } },
         ]));
         let want = |value: &str, kind| Want { value: value.to_owned(), kind };
-        let expect = [("fan", want("on", "int")), ("led", want("a b", "string"))];
+        let expect =
+            [("fan", want("on", "int")), ("led", want("a b", "string")), ("door", want("", "string"))];
         assert_eq!(read, Desired(expect.map(|(name, want)| (name.to_owned(), want)).into()));
         assert_eq!(desired(&json!("none")), Desired::default());
     }
@@ -196,6 +217,24 @@ mod tests {
         assert_eq!(effect, Effect::default(), "it is no news");
         let (effect, _) = one("off").effect(&one("on").values(), &held, 7);
         assert_eq!(effect.written["fan"].expected_version, Some(TwinVersion { cloud: 2, edge: 0 }));
+    }
+
+    #[test]
+    fn an_empty_value_makes_a_twin_of_its_type_and_wants_nothing() {
+        let empty =
+            desired(&json!([{ "name": "fan", "desired": { "value": "", "metadata": { "type": "int" } } }]));
+        let (effect, _) = empty.effect(&BTreeMap::new(), &Slots::new(), 1);
+        let twin = Twin { optional: Some(true), metadata: meta("int"), ..Twin::default() };
+        assert_eq!(effect.written["fan"], twin);
+        assert!(effect.upward.is_empty(), "there is no value that the cloud could show");
+        let (effect, _) = empty.effect(&BTreeMap::new(), &slots(&effect.written), 2);
+        assert_eq!(effect, Effect::default());
+        let twin = Twin { expected: set("5", 1), expected_version: bumped(None), ..twin };
+        let (effect, _) =
+            empty.effect(&one("5").values(), &slots(&BTreeMap::from([("fan".to_owned(), twin)])), 3);
+        let next = &effect.written["fan"];
+        assert_eq!((next.expected.clone(), next.metadata.clone()), (None, meta("int")), "the twin stays");
+        assert!(effect.upward.contains("fan"));
     }
 
     #[test]
