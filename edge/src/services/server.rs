@@ -184,3 +184,82 @@ fn failure() -> Response<Full<Bytes>> {
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Long enough for any machine; only a failing test waits for it.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    async fn on(tls: Option<TlsFiles>) -> ListenOn {
+        let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = free.local_addr().expect("an address").port();
+        ListenOn { address: "127.0.0.1".to_owned(), port, tls, answer_timeout: PATIENCE }
+    }
+
+    async fn exchange(port: u16, head: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+        let request = format!("{head} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(request.as_bytes()).await.expect("it is read");
+        // Who is refused may be before the end of what he says.
+        let _refused = stream.write_all(body).await;
+        let mut answer = Vec::new();
+        let _reset = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("in time");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn an_application_is_heard_whatever_its_method_and_path_and_gets_the_answer() {
+        let on = on(None).await;
+        let mut calls = HttpAppListener.listen(on.clone()).await.expect("a free port is bound");
+        for head in ["POST /", "PUT /any/path?x=1"] {
+            let serving = async {
+                let call = calls.next().await.expect("a request");
+                assert_eq!(call.body.as_deref(), Some(&b"body"[..]));
+                call.answer.send("{\"code\":200}".into()).expect("the application waits");
+            };
+            let (answer, ()) = tokio::join!(exchange(on.port, head, b"body"), serving);
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("{\"code\":200}"), "{answer}");
+        }
+        let dropped = async { drop(calls.next().await.expect("a request")) };
+        let (answer, ()) = tokio::join!(exchange(on.port, "POST /", b"body"), dropped);
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        let taken = HttpAppListener.listen(on).await;
+        assert!(taken.is_err(), "the port is taken");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_told_as_one_that_cannot_be_read() {
+        let on = on(None).await;
+        let mut calls = HttpAppListener.listen(on.clone()).await.expect("a free port is bound");
+        let serving = async {
+            let call = calls.next().await.expect("a request");
+            assert_eq!(call.body, None);
+            call.answer.send("{}".into()).expect("the application waits");
+        };
+        let large = vec![b'x'; SERVICE_BODY_BYTES_MAX + 1];
+        tokio::join!(exchange(on.port, "POST /", &large), serving);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_not_for_servers_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = TlsFiles { cert: directory.path().join("crt"), key: directory.path().join("key") };
+        for (usage, is_fit) in
+            [(ExtendedKeyUsagePurpose::ClientAuth, false), (ExtendedKeyUsagePurpose::ServerAuth, true)]
+        {
+            let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+            params.extended_key_usages = vec![usage];
+            let key = KeyPair::generate().expect("a key");
+            let made = params.self_signed(&key).expect("a certificate");
+            std::fs::write(&files.cert, made.pem()).expect("it is written");
+            std::fs::write(&files.key, key.serialize_pem()).expect("it is written");
+            let listened = HttpAppListener.listen(on(Some(files.clone())).await).await;
+            assert_eq!(listened.is_ok(), is_fit);
+        }
+    }
+}

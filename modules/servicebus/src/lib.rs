@@ -7,11 +7,11 @@
 mod app;
 mod call;
 mod config;
+mod listen;
 pub mod memory;
 pub mod ports;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use beehive::{
     BuildError, Context, Defer, Failure, Group, Handler, Me, Message, Module, ModuleName, Responder, TaskKey,
@@ -23,11 +23,10 @@ use protocol::rules::{CallService, ChangeUrls, HttpAnswer, SetChange};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use store::Texts;
-use tokio::time::sleep;
 
 pub use crate::config::ServiceBusConfig;
+use crate::ports::AppCall;
 pub use crate::ports::Ports;
-use crate::ports::{AppCall, AppListener, ListenOn};
 
 /// The tree of the URLs that rules allow, and how many these may be.
 const TREE: &str = "servicebus.urls";
@@ -35,8 +34,6 @@ const URLS_MAX: usize = 4096;
 /// Calls of services that are under way, and requests of applications.
 const CALLING_MAX: usize = 64;
 const ASKING_MAX: usize = 32;
-/// The first pause after the listener failed, and the longest one.
-const LISTEN_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The service bus.
 #[derive(Debug)]
@@ -101,7 +98,7 @@ impl ServiceBus {
             (false, None) => {
                 let rng = SmallRng::seed_from_u64(cx.rng().random());
                 let (listener, on) = (self.ports.listener.clone(), self.config.listen_on());
-                self.listening = Some(cx.spawn(listen(listener, on, cx.me(), rng)));
+                self.listening = Some(cx.spawn(listen::listen(listener, on, cx.me(), rng)));
             }
             (true, Some(task)) => {
                 tracing::info!(
@@ -215,37 +212,6 @@ fn send(way: tokio::sync::oneshot::Sender<bytes::Bytes>, answer: &app::Answer) {
 async fn tell_over(me: &Me<ServiceBus>, over: Over) {
     if me.send(over).await.is_err() {
         tracing::debug!("the service bus stopped meanwhile");
-    }
-}
-
-/// Listens for as long as the task lives. An address that is taken may be free later.
-async fn listen(
-    listener: std::sync::Arc<dyn AppListener>,
-    on: ListenOn,
-    me: Me<ServiceBus>,
-    mut rng: SmallRng,
-) {
-    let mut pause = LISTEN_PAUSE.0;
-    loop {
-        let problem = match listener.listen(on.clone()).await {
-            Err(error) => error,
-            Ok(mut calls) => {
-                tracing::info!(address = on.address, port = on.port, "the service bus listens");
-                pause = LISTEN_PAUSE.0;
-                loop {
-                    let sent = match calls.next().await {
-                        Ok(call) => me.send(Asked(call)).await,
-                        Err(error) => break error,
-                    };
-                    if sent.is_err() {
-                        return;
-                    }
-                }
-            }
-        };
-        tracing::warn!(address = on.address, port = on.port, %problem, ?pause, "the service bus does not listen");
-        sleep(pause.mul_f64(1.0 + rng.random::<f64>() / 2.0)).await;
-        pause = (pause * 2).min(LISTEN_PAUSE.1);
     }
 }
 

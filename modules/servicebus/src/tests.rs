@@ -1,6 +1,7 @@
 //! The service bus between a probe, which plays the hub, and a service and applications in memory.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use beehive::Probe;
 use bytes::Bytes;
