@@ -44,7 +44,11 @@ impl Certificates {
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0.config.lock().unwrap_or_else(PoisonError::into_inner)))
+        TlsAcceptor::from(self.config())
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.config.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn keep_up(self, mut known: Contents) {
@@ -115,4 +119,41 @@ impl Contents {
 async fn read(path: &Path) -> Result<Vec<u8>, MqttError> {
     let read = tokio::fs::read(path).await;
     read.map_err(|error| MqttError::Local(format!("cannot read {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use link_ws::authority::Authority;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn write(authority: &Authority, folder: &Path) -> ServerTls {
+        let files = authority.issue("broker", &["127.0.0.1"]).write(folder);
+        ServerTls { certificate: files.certificate, key: files.key, clients: Some(files.ca) }
+    }
+
+    /// Waits for so long, on a clock that stands still while there is something to do, and tells whether
+    /// another certificate is in force then.
+    async fn changes(certificates: &Certificates, keeping_up: impl Future<Output = ()>) -> bool {
+        let before = certificates.config();
+        let waiting = timeout(3 * RELOAD_PERIOD, keeping_up).await;
+        assert!(waiting.is_err(), "it looks for ever");
+        !Arc::ptr_eq(&before, &certificates.config())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_certificate_is_used_and_one_that_cannot_be_read_is_not() {
+        let (folder, authority) = (tempfile::tempdir().expect("a directory"), Authority::new("KubeEdge"));
+        let files = write(&authority, folder.path());
+        let (certificates, keeping_up) = Certificates::read(files.clone()).await.expect("they are there");
+        assert!(!changes(&certificates, keeping_up).await, "nothing is new");
+        let (certificates, keeping_up) = Certificates::read(files.clone()).await.expect("they are there");
+        write(&authority, folder.path());
+        assert!(changes(&certificates, keeping_up).await);
+        let (certificates, keeping_up) = Certificates::read(files.clone()).await.expect("they are there");
+        std::fs::write(&files.certificate, "no certificate").expect("written");
+        assert!(!changes(&certificates, keeping_up).await, "it goes on with what it has");
+        assert!(Certificates::read(files).await.is_err());
+    }
 }
