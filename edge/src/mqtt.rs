@@ -148,6 +148,8 @@ impl Driver {
         match event {
             Event::Outgoing(Outgoing::Publish(id)) => self.pending.published(*id),
             Event::Outgoing(Outgoing::Subscribe(id)) => self.pending.subscribed(*id),
+            Event::Outgoing(Outgoing::Unsubscribe(id)) => self.pending.unsubscribed(*id),
+            Event::Incoming(Packet::UnsubAck(ack)) => self.pending.answer(ack.pkid, Ok(())),
             Event::Incoming(Packet::PubAck(ack)) => self.pending.answer(ack.pkid, Ok(())),
             Event::Incoming(Packet::PubComp(complete)) => self.pending.answer(complete.pkid, Ok(())),
             Event::Incoming(Packet::SubAck(ack)) => {
@@ -185,6 +187,11 @@ struct RumqttcClient {
 impl Client for RumqttcClient {
     async fn subscribe(&self, filter: &str) -> Result<(), MqttError> {
         let asked = self.pending.subscribe(|| self.client.try_subscribe(filter, QoS::AtLeastOnce).is_ok())?;
+        asked.await.unwrap_or(Err(MqttError::Closed))
+    }
+
+    async fn unsubscribe(&self, filter: &str) -> Result<(), MqttError> {
+        let asked = self.pending.unsubscribe(|| self.client.try_unsubscribe(filter).is_ok())?;
         asked.await.unwrap_or(Err(MqttError::Closed))
     }
 

@@ -34,7 +34,6 @@ const PUBLISHERS: usize = 4;
 const TICK: Duration = Duration::from_millis(10);
 /// How long the end may take.
 const PATIENCE: Duration = Duration::from_secs(120);
-const BROKER_PORT: u16 = 1884;
 
 /// Measures what devices cost a node.
 #[derive(Debug, Parser)]
@@ -96,14 +95,14 @@ async fn main() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = start(directory.path(), args.api_port);
     let kube = ready(directory.path()).await;
-    let node = node_name(&kube).await;
+    let (node, port) = broker(directory.path()).await;
     make_devices(&kube, &node, args.devices).await;
-    wait_for_devices(&node, args.devices).await;
+    wait_for_devices(&node, port, args.devices).await;
     println!("{} devices are on the node {node}", args.devices);
     let writes = count_writes(&kube).await;
     let before = Usage::of(cluster.0.id());
     let writes_before = writes.load(Ordering::Relaxed);
-    let run = offer(&args).await;
+    let run = offer(&args, port).await;
     let after = Usage::of(cluster.0.id());
     let writes_during = writes.load(Ordering::Relaxed) - writes_before;
     let shown = all_shown(&kube, &run.last).await;
@@ -115,7 +114,8 @@ fn start(directory: &Path, port: u16) -> Cluster {
     let child = Command::new(env!("CARGO_BIN_EXE_keadm"))
         .args(["up", "--runtime", "hollow", "--api-port", &port.to_string(), "--data-dir"])
         .arg(directory.join("data"))
-        .stdout(Stdio::null())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn();
     Cluster(child.unwrap())
@@ -143,9 +143,23 @@ fn log(directory: &Path) -> String {
     fs::read_to_string(directory.join("log")).unwrap_or_default()
 }
 
-async fn node_name(kube: &Client) -> String {
-    let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(kube.clone());
-    nodes.list(&ListParams::default()).await.unwrap().items[0].metadata.name.clone().unwrap()
+/// Returns the node and the port of its broker, as `keadm up` says them.
+async fn broker(directory: &Path) -> (String, u16) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let log = log(directory);
+        let told = log.lines().find_map(|line| {
+            let (node, rest) =
+                line.strip_prefix("devices reach the node ")?.split_once(" by MQTT on 127.0.0.1:")?;
+            let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            Some((node.to_owned(), port.parse().ok()?))
+        });
+        if let Some(told) = told {
+            return told;
+        }
+        assert!(Instant::now() < end, "keadm does not say where its broker is: {log}");
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 fn api(kube: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
@@ -181,15 +195,15 @@ async fn make_devices(kube: &Client, node: &str, count: usize) {
     devices.buffer_unordered(16).collect::<Vec<()>>().await;
 }
 
-fn client(id: &str) -> (AsyncClient, rumqttc::EventLoop) {
-    let mut options = MqttOptions::new(id, "127.0.0.1", BROKER_PORT);
+fn client(id: &str, port: u16) -> (AsyncClient, rumqttc::EventLoop) {
+    let mut options = MqttOptions::new(id, "127.0.0.1", port);
     options.set_max_packet_size(16 << 20, 16 << 20);
     AsyncClient::new(options, 4096)
 }
 
 /// Waits until the node knows its devices: a report of one that it does not know is refused.
-async fn wait_for_devices(node: &str, count: usize) {
-    let (client, mut events) = client("benchmark-members");
+async fn wait_for_devices(node: &str, port: u16, count: usize) {
+    let (client, mut events) = client("benchmark-members", port);
     let topic = format!("$hw/events/node/{node}/membership/get");
     client.subscribe(format!("{topic}/result"), QoS::AtLeastOnce).await.unwrap();
     let ask = async {
@@ -247,15 +261,15 @@ struct Run {
     last: HashMap<String, String>,
 }
 
-async fn offer(args: &Args) -> Run {
+async fn offer(args: &Args, port: u16) -> Run {
     let total = args.rate * usize::try_from(args.seconds).unwrap();
     let began = Instant::now();
     let answered = Arc::new(AtomicUsize::new(0));
     let sent: Arc<Vec<AtomicU64>> = Arc::new((0..total).map(|_| AtomicU64::new(0)).collect());
-    let listener = tokio::spawn(listen(Arc::clone(&sent), Arc::clone(&answered), began, total));
+    let listener = tokio::spawn(listen(port, Arc::clone(&sent), Arc::clone(&answered), began, total));
     let publishers: Vec<AsyncClient> = (0..PUBLISHERS)
         .map(|number| {
-            let (client, mut events) = client(&format!("benchmark-devices-{number}"));
+            let (client, mut events) = client(&format!("benchmark-devices-{number}"), port);
             tokio::spawn(async move { while events.poll().await.is_ok() {} });
             client
         })
@@ -288,12 +302,13 @@ async fn offer(args: &Args) -> Run {
 
 /// Reads the results of all updates.
 async fn listen(
+    port: u16,
     sent: Arc<Vec<AtomicU64>>,
     answered: Arc<AtomicUsize>,
     began: Instant,
     total: usize,
 ) -> Vec<Duration> {
-    let (client, mut events) = client("benchmark-results");
+    let (client, mut events) = client("benchmark-results", port);
     client.subscribe("$hw/events/device/+/+/twin/update/result", QoS::AtLeastOnce).await.unwrap();
     let mut latencies = Vec::with_capacity(total);
     while latencies.len() < total {

@@ -20,6 +20,7 @@ struct State {
     is_closed: bool,
     publishing: VecDeque<Waiting>,
     subscribing: VecDeque<Waiting>,
+    unsubscribing: VecDeque<Waiting>,
     sent: BTreeMap<u16, Waiting>,
     closing: Vec<oneshot::Sender<()>>,
 }
@@ -33,6 +34,11 @@ impl Pending {
     /// Makes a subscription with `request`, which tells whether it was taken.
     pub(super) fn subscribe(&self, request: impl FnOnce() -> bool) -> Result<Answer, MqttError> {
         self.ask(|state| &mut state.subscribing, request)
+    }
+
+    /// Makes the end of a subscription with `request`, which tells whether it was taken.
+    pub(super) fn unsubscribe(&self, request: impl FnOnce() -> bool) -> Result<Answer, MqttError> {
+        self.ask(|state| &mut state.unsubscribing, request)
     }
 
     fn ask(
@@ -69,6 +75,14 @@ impl Pending {
     pub(super) fn subscribed(&self, id: u16) {
         let mut state = self.state();
         if let Some(waiting) = state.subscribing.pop_front() {
+            state.sent.insert(id, waiting);
+        }
+    }
+
+    /// Notes that the oldest end of a subscription was sent.
+    pub(super) fn unsubscribed(&self, id: u16) {
+        let mut state = self.state();
+        if let Some(waiting) = state.unsubscribing.pop_front() {
             state.sent.insert(id, waiting);
         }
     }

@@ -108,8 +108,13 @@ impl Inventory {
             self.users.entry(model.clone()).or_default().insert(key.clone());
         }
         let told = self.tell(key, &view, model.as_ref());
-        if let Err(error) = &told {
-            tracing::warn!(device = %key, %error, "a device is not told to mappers");
+        match &told {
+            Ok(_) => {}
+            // It speaks MQTT itself.
+            Err(error) if view.spec.protocol.protocol_name.is_empty() => {
+                tracing::debug!(device = %key, %error, "a device is not told to mappers");
+            }
+            Err(error) => tracing::warn!(device = %key, %error, "a device is not told to mappers"),
         }
         self.devices.insert(key.clone(), KnownDevice { view, model, told });
         touched.extend(self.touches(key));

@@ -217,12 +217,7 @@ pub trait Client: Send + Sync {
     async fn subscribe(&self, filter: &str) -> Result<(), MqttError>;
 
     /// Ends a subscription, and returns when the broker has confirmed it.
-    ///
-    /// An adapter that leaves it to the end of the connection may do nothing: what still comes is ignored.
-    async fn unsubscribe(&self, filter: &str) -> Result<(), MqttError> {
-        let _unused = filter;
-        Ok(())
-    }
+    async fn unsubscribe(&self, filter: &str) -> Result<(), MqttError>;
 
     /// Publishes, and returns when the broker has the message; with QoS 0, when it is sent.
     ///

@@ -1,7 +1,7 @@
 //! CVE-2026-62370: the cloud reads a frame of whatever size a node sends, and its memory
 //! is the node's to fill.
 //!
-//! Ours refuses a frame of more than four mebibytes before it is read, and ends the connection.
+//! Ours refuses a frame of more than eight mebibytes before it is read, and ends the connection.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::exhibit::{self, Cast, SECOND, breaks, demand};
 use crate::faulty::tap::Tap;
 use crate::things::{ask_cloud, event};
 
-const FRAME_BYTES_MAX: usize = 4 << 20;
+const FRAME_BYTES_MAX: usize = 8 << 20;
 
 /// A listener that reads whatever comes.
 struct Unlimited(Arc<dyn Listener>);
@@ -31,7 +31,7 @@ impl Listener for Unlimited {
     }
 }
 
-/// Makes an event one of six megabytes.
+/// Makes an event one of twelve megabytes.
 fn inflated(frame: EdgeFrame) -> EdgeFrame {
     match frame {
         EdgeFrame::Up(Envelope {
@@ -40,7 +40,7 @@ fn inflated(frame: EdgeFrame) -> EdgeFrame {
             body: Uplink::Request { path, request: NodeRequest::RecordEvent(event) },
         }) => {
             let mut event = event.value().unwrap_or_default();
-            event["message"] = json!("x".repeat(6_000_000));
+            event["message"] = json!("x".repeat(12_000_000));
             let request = NodeRequest::RecordEvent(Object::from_value(&event).expect("an object"));
             EdgeFrame::Up(Envelope { id, timestamp_ms, body: Uplink::Request { path, request } })
         }
@@ -80,5 +80,5 @@ fn fails_as_reported() {
         }
         cloudcore::catalog(ports)
     });
-    breaks(scenario, &cast, Invariant::DemandsAreMet, "the cloud read a frame of 6");
+    breaks(scenario, &cast, Invariant::DemandsAreMet, "the cloud read a frame of 12");
 }

@@ -17,7 +17,8 @@ type Uploads = Rc<RefCell<Vec<(AskCloud, Responder<Result<NodeReply, CloudError>
 async fn start_with_slow_hub(broker: &MemoryBroker, store: SharedMedium) -> (Probe<EventBus>, Uploads) {
     let uploads = Uploads::default();
     let kept = Rc::clone(&uploads);
-    let ports = Ports { mqtt: Arc::new(broker.clone()), store };
+    let (mqtt, within) = (Arc::new(broker.clone()), Arc::new(broker.clone()));
+    let ports = Ports { mqtt, broker: within, store };
     let probe = Probe::new(EventBusConfig::default(), ports)
         .serve::<CallDevice>(group::TWIN, |_| Ok(()))
         .serve_later::<AskCloud>(group::HUB, move |ask, responder| kept.borrow_mut().push((ask, responder)))
