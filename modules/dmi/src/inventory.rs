@@ -114,6 +114,10 @@ impl Inventory {
             Err(error) if view.spec.protocol.protocol_name.is_empty() => {
                 tracing::debug!(device = %key, %error, "a device is not told to mappers");
             }
+            // Objects come in any order.
+            Err(error @ MessageError::NoModel(_)) => {
+                tracing::info!(device = %key, %error, "a device is not told to mappers yet");
+            }
             Err(error) => tracing::warn!(device = %key, %error, "a device is not told to mappers"),
         }
         self.devices.insert(key.clone(), KnownDevice { view, model, told });
