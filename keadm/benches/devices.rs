@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -54,6 +54,10 @@ struct Args {
     #[arg(long, default_value_t = 17443)]
     api_port: u16,
 
+    /// The program to measure, if it is another than the one built with the benchmark.
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_keadm"))]
+    keadm: PathBuf,
+
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -93,7 +97,7 @@ impl Usage {
 async fn main() {
     let args = Args::parse();
     let directory = tempfile::tempdir().unwrap();
-    let cluster = start(directory.path(), args.api_port);
+    let cluster = start(&args.keadm, directory.path(), args.api_port);
     let kube = ready(directory.path()).await;
     let (node, port) = broker(directory.path()).await;
     make_devices(&kube, &node, args.devices).await;
@@ -109,9 +113,9 @@ async fn main() {
     print(&args, &run, (before, after), writes_during, shown);
 }
 
-fn start(directory: &Path, port: u16) -> Cluster {
+fn start(keadm: &Path, directory: &Path, port: u16) -> Cluster {
     let log = fs::File::create(directory.join("log")).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_keadm"))
+    let child = Command::new(keadm)
         .args(["up", "--runtime", "hollow", "--api-port", &port.to_string(), "--data-dir"])
         .arg(directory.join("data"))
         .stdin(Stdio::null())
