@@ -36,10 +36,14 @@ fn port() -> u16 {
 /// The tables of a Modbus device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 enum Table {
-    CoilRegister,
-    DiscreteInputRegister,
-    InputRegister,
-    HoldingRegister,
+    #[serde(rename = "CoilRegister")]
+    Coil,
+    #[serde(rename = "DiscreteInputRegister")]
+    DiscreteInput,
+    #[serde(rename = "InputRegister")]
+    Input,
+    #[serde(rename = "HoldingRegister")]
+    Holding,
 }
 
 /// How a property is reached: its `visitors.configData`.
@@ -122,10 +126,10 @@ impl Driver for Modbus {
             (None, _) => Err(DriverError::Failed("the device answers without a value".to_owned())),
         };
         let registers = match visitor.register {
-            Table::CoilRegister => return bit(answered(device.read_coils(at, 1).await)?),
-            Table::DiscreteInputRegister => return bit(answered(device.read_discrete_inputs(at, 1).await)?),
-            Table::InputRegister => answered(device.read_input_registers(at, count).await)?,
-            Table::HoldingRegister => answered(device.read_holding_registers(at, count).await)?,
+            Table::Coil => return bit(answered(device.read_coils(at, 1).await)?),
+            Table::DiscreteInput => return bit(answered(device.read_discrete_inputs(at, 1).await)?),
+            Table::Input => answered(device.read_input_registers(at, count).await)?,
+            Table::Holding => answered(device.read_holding_registers(at, count).await)?,
         };
         decode(&registers, property.kind, visitor.scale, visitor.layout()).map_err(DriverError::Failed)
     }
@@ -138,20 +142,21 @@ impl Driver for Modbus {
     ) -> Result<(), DriverError> {
         let visitor = Visitor::of(property)?;
         match visitor.register {
-            Table::CoilRegister => {
+            Table::Coil => {
                 let bit = value.number().map(|number| number != 0.0);
                 let bit = bit.ok_or_else(|| DriverError::Failed(format!("{value} is neither on nor off")))?;
                 answered(device.write_single_coil(visitor.offset, bit).await)
             }
-            Table::HoldingRegister => {
+            Table::Holding => {
                 let count = usize::from(visitor.limit);
                 let registers = encode(value, property.kind, count, visitor.scale, visitor.layout());
                 let registers = registers.map_err(DriverError::Failed)?;
                 answered(device.write_multiple_registers(visitor.offset, &registers).await)
             }
-            Table::DiscreteInputRegister | Table::InputRegister => {
-                Err(DriverError::Failed(format!("{:?} cannot be written", visitor.register)))
-            }
+            Table::DiscreteInput | Table::Input => Err(DriverError::Failed(format!(
+                "a register of the table {:?} cannot be written",
+                visitor.register
+            ))),
         }
     }
 
