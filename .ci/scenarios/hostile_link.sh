@@ -149,13 +149,13 @@ bad_frames() {
     logged cloud "a node's session ended node=mallory .*reason=.*the transport failed: WebSocket protocol error" || return 1
     mark cloud
     printf '\x82\xff\0\0\0\0\x05\xf5\xe1\0\0\0\0\0some of it' | session mallory || return 1
-    logged cloud "a node's session ended node=mallory .*reason=.*a frame of 100000000 bytes exceeds the limit of 4194304" || return 1
+    logged cloud "a node's session ended node=mallory .*reason=.*a frame of 100000000 bytes exceeds the limit of 8388608" || return 1
     mark cloud
     session mallory < <(printf '\x82\xff\0\0\0\0\x02\xfa\xf0\x80\0\0\0\0'; head -c 50000000 /dev/zero) || return 1
-    logged cloud "a node's session ended node=mallory .*reason=.*a frame of 50000000 bytes exceeds the limit of 4194304" || return 1
+    logged cloud "a node's session ended node=mallory .*reason=.*a frame of 50000000 bytes exceeds the limit of 8388608" || return 1
     mark cloud
     session mallory < <(fragments) || return 1
-    logged cloud "a node's session ended node=mallory .*reason=.*a frame of [0-9]+ bytes exceeds the limit of 4194304" || return 1
+    logged cloud "a node's session ended node=mallory .*reason=.*a frame of [0-9]+ bytes exceeds the limit of 8388608" || return 1
     edge_stays || return 1
 
     say "text that is no JSON, bytes that are no MessagePack, a frame in place of the hello"
