@@ -25,6 +25,27 @@ pub const ENDPOINT_ANSWERED: &str = "EndpointAnswered";
 /// Who answers where a node's own agent does, in the header `Server`.
 pub const AGENT: &str = "kubeedge-edgecore";
 
+/// Headers that are about a connection, or that each end of one makes itself.
+const OF_CONNECTION: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Tells whether a header is about a connection, and so does not go over a rule.
+#[must_use]
+pub fn is_of_connection(name: &str) -> bool {
+    OF_CONNECTION.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// A call of an HTTP service on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCall {

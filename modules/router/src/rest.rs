@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use beehive::{AskError, Bus};
 use bytes::Bytes;
-use protocol::rules::{CommandError, CommandNode, CommandReply, Headers, HttpAnswer, HttpCall, NodeCommand};
+use protocol::rules::{
+    CommandError, CommandNode, CommandReply, Headers, HttpAnswer, HttpCall, NodeCommand, is_of_connection,
+};
 use protocol::{NodeName, group};
 
 use crate::path::{Address, Tail};
@@ -13,21 +15,6 @@ use crate::rule::Target;
 
 /// What KubeEdge's router answers once it has sent a message to a node.
 const DELIVERED: &str = "message delivered";
-
-/// Headers that are about a connection, or that its end makes itself.
-const OF_CONNECTION: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// Makes an answer of the router's own.
 pub(crate) fn answer(status: u16, text: impl Into<Bytes>) -> RestAnswer {
@@ -49,7 +36,7 @@ fn end_to_end(headers: Headers) -> Headers {
         .collect();
     let passes = |name: &str| {
         let name = name.to_ascii_lowercase();
-        !OF_CONNECTION.contains(&name.as_str()) && !named.contains(&name) && name != "trailer"
+        !is_of_connection(&name) && !named.contains(&name) && name != "trailer"
     };
     headers.into_iter().filter(|(name, _)| passes(name)).collect()
 }

@@ -3,31 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::rules::{Headers, HttpAnswer, HttpCall, SERVICE_BODY_BYTES_MAX};
+use protocol::rules::{Headers, HttpAnswer, HttpCall, SERVICE_BODY_BYTES_MAX, is_of_connection};
 
 use crate::ports::{ServiceCall, ServiceClient, ServiceError};
 
 /// The time for one call, as KubeEdge's client has it.
 const WITHIN: Duration = Duration::from_secs(10);
-
-/// Headers that are about a connection, or that the client makes itself.
-const OF_CONNECTION: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
-
-fn is_of_connection(name: &str) -> bool {
-    OF_CONNECTION.iter().any(|known| known.eq_ignore_ascii_case(name))
-}
 
 /// Makes the call of a service.
 pub(crate) fn call(call: HttpCall) -> ServiceCall {
