@@ -23,7 +23,7 @@ use clap::Parser;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client, Config};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
@@ -168,14 +168,8 @@ async fn broker(directory: &Path) -> (String, u16) {
 }
 
 fn api(kube: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
-    let (group, version) = ("devices.kubeedge.io", "v1beta1");
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: format!("{group}/{version}"),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
+    let kind = GroupVersionKind::gvk("devices.kubeedge.io", "v1beta1", kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, plural);
     Api::default_namespaced_with(kube.clone(), &resource)
 }
 

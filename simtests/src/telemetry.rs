@@ -7,7 +7,7 @@ use eventbus::BrokerUrl;
 use eventbus::memory::message;
 use eventbus::ports::{ConnectTo, Connection, Mqtt as _};
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject, ObjectList};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, ObjectList};
 use kube::{Api, Client};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -119,14 +119,8 @@ pub fn telemetry(
 }
 
 fn api(kube: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
-    let (group, version) = ("devices.kubeedge.io", "v1beta1");
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: format!("{group}/{version}"),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
+    let kind = GroupVersionKind::gvk("devices.kubeedge.io", "v1beta1", kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, plural);
     Api::default_namespaced_with(kube.clone(), &resource)
 }
 
@@ -258,12 +252,8 @@ impl Fleet {
     }
 
     fn mend(&mut self, sim: &mut Sim, second: u64) -> Result<(), Failure> {
-        let over: Vec<(Wrong, usize)> = self
-            .down
-            .iter()
-            .filter(|(_, end)| **end <= second || second == u64::MAX)
-            .map(|(it, _)| *it)
-            .collect();
+        let over: Vec<(Wrong, usize)> =
+            self.down.iter().filter(|(_, end)| **end <= second).map(|(it, _)| *it).collect();
         for wrong in over {
             self.down.remove(&wrong);
             match wrong {

@@ -6,7 +6,7 @@ use eventbus::BrokerUrl;
 use eventbus::memory::{MemoryBroker, message};
 use eventbus::ports::{ConnectTo, Connection, Mqtt};
 use kube::api::PostParams;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use simtests::{Direction, Failure, Sim, cluster};
@@ -15,14 +15,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const EDGE: &str = "edge-01";
 
 pub(crate) fn api(kube: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
-    let (group, version) = ("devices.kubeedge.io", "v1beta1");
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: format!("{group}/{version}"),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
+    let kind = GroupVersionKind::gvk("devices.kubeedge.io", "v1beta1", kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, plural);
     Api::default_namespaced_with(kube.clone(), &resource)
 }
 

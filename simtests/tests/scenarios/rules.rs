@@ -6,7 +6,7 @@ use eventbus::BrokerUrl;
 use eventbus::memory::{MemoryBroker, message};
 use eventbus::ports::{ConnectTo, Connection, Mqtt};
 use kube::api::PostParams;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use router::memory::Behaviour;
 use serde_json::{Value, json};
@@ -18,14 +18,8 @@ const EDGE: &str = "edge-01";
 const URL: &str = "http://app.example/hook";
 
 fn api(kube: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
-    let (group, version) = ("rules.kubeedge.io", "v1");
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: format!("{group}/{version}"),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
+    let kind = GroupVersionKind::gvk("rules.kubeedge.io", "v1", kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, plural);
     Api::default_namespaced_with(kube.clone(), &resource)
 }
 
