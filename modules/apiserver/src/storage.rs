@@ -13,7 +13,7 @@ use beehive::latest;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::Shared;
-use store::{Batch, Commit, SharedMedium, SharedStore, Store, StoreError};
+use store::{Batch, Commit, Pages, SharedMedium, SharedStore, Store, StoreError};
 
 pub(crate) mod history;
 pub(crate) mod object;
@@ -473,13 +473,10 @@ impl State {
         let all =
             all.flat_map(|(space, resource)| resource.objects.keys().map(|key| (space.clone(), key.clone())));
         let mut differing: BTreeSet<(Space, Key)> = all.collect();
-        let mut after: Option<Bytes> = None;
-        loop {
-            let survey = store.survey(OBJECTS, b"", after.as_deref(), SCAN_ENTRIES)?;
-            let Some(last) = survey.last_key() else { return Ok(differing) };
-            after = Some(last.clone());
-            let sound = survey.entries.iter().map(|(raw_key, raw)| (raw_key, Some(raw)));
-            for (raw_key, raw) in sound.chain(survey.corrupt.iter().map(|raw_key| (raw_key, None))) {
+        for page in Pages::of(store, OBJECTS) {
+            let page = page?;
+            let sound = page.entries.iter().map(|(raw_key, raw)| (raw_key, Some(raw)));
+            for (raw_key, raw) in sound.chain(page.corrupt.iter().map(|raw_key| (raw_key, None))) {
                 let of = parse_record_key(raw_key).ok_or_else(|| StoreError::corrupt(OBJECTS, raw_key))?;
                 let durable = self.resources.get(&of.0).and_then(|resource| resource.objects.get(&of.1));
                 if raw.is_some() && durable.map(|object| object.bare()) == raw {
@@ -489,6 +486,7 @@ impl State {
                 }
             }
         }
+        Ok(differing)
     }
 }
 

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use protocol::DeviceId;
-use store::{Batch, Store, StoreError};
+use store::{Store, StoreError, read_all};
 
 use crate::device::Device;
 use crate::devices::Devices;
 use crate::layout::{self, CONFIRMED, DEVICES, Damage, TWINS};
-
-/// How many records are read at once.
-const PAGE: usize = 128;
 
 type Found = BTreeMap<DeviceId, Device>;
 
@@ -21,19 +17,19 @@ type Found = BTreeMap<DeviceId, Device>;
 /// only twins are left keeps them until it is known whether the node still has it.
 pub(crate) async fn load(store: &dyn Store) -> Result<Devices, StoreError> {
     let mut found = Found::new();
-    each(store, DEVICES, |key, record| {
+    read_all::<Damage>(store, DEVICES, |key, record| {
         let (id, head) = (layout::read_device_key(key)?, layout::read_head(record)?);
         found.entry(id).or_default().head = head;
         Ok(())
     })
     .await?;
-    each(store, TWINS, |key, record| {
+    read_all::<Damage>(store, TWINS, |key, record| {
         let ((id, name), slot) = (layout::read_twin_key(key)?, layout::read_slot(record)?);
         found.entry(id).or_default().twins.insert(name, slot);
         Ok(())
     })
     .await?;
-    each(store, CONFIRMED, |key, record| {
+    read_all::<Damage>(store, CONFIRMED, |key, record| {
         let (id, confirmed) = (layout::read_device_key(key)?, layout::read_confirmed(record)?);
         if let Some(device) = found.get_mut(&id) {
             device.confirmed = confirmed;
@@ -47,32 +43,4 @@ pub(crate) async fn load(store: &dyn Store) -> Result<Devices, StoreError> {
         device.changes = twins.max(device.head.state_changed).max(known);
     }
     Ok(Devices::new(found))
-}
-
-async fn each(
-    store: &dyn Store,
-    tree: &'static str,
-    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), Damage>,
-) -> Result<(), StoreError> {
-    let mut after: Option<Bytes> = None;
-    loop {
-        let survey = store.survey(tree, b"", after.as_deref(), PAGE)?;
-        for (key, record) in &survey.entries {
-            if let Err(damage) = take(key, record) {
-                let key = key.escape_ascii().to_string();
-                tracing::error!(tree, key, %damage, "skipped a record of the edge store");
-            }
-        }
-        for key in &survey.corrupt {
-            let shown = key.escape_ascii().to_string();
-            tracing::error!(tree, key = shown, "dropped a corrupt record of the edge store");
-            drop(store.commit(Batch::new().remove(tree, key.clone())));
-        }
-        match survey.last_key() {
-            Some(key) => after = Some(key.clone()),
-            None => return Ok(()),
-        }
-        // Many records take their time, and others have theirs to keep.
-        tokio::task::yield_now().await;
-    }
 }

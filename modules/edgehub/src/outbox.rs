@@ -9,7 +9,7 @@ use beehive::Bus;
 use bytes::Bytes;
 use protocol::edge::CloudError;
 use protocol::{ApiStatus, NodeReply, NodeRequest, ObjectKey, ResourceType};
-use store::{Batch, Commit, SharedStore, StoreError};
+use store::{Batch, Commit, Pages, SharedStore, StoreError};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use wire::codec::DecodeError;
@@ -22,8 +22,6 @@ use crate::pending::Answerer;
 /// message as [`Envelope::to_record`] writes it.
 const TREE: &str = "edgehub.outbox";
 const FORMAT: u8 = 1;
-/// How many entries are read at once.
-const PAGE: usize = 128;
 /// How long a simulation may let an event wait that is on disk.
 const SLOW: Duration = Duration::from_secs(5);
 /// Requests that may wait for the disk.
@@ -168,19 +166,14 @@ impl Outbox {
     ///
     /// A damaged entry is dropped; it never keeps the node from starting.
     pub(crate) fn open(&mut self, bus: Bus) -> Result<impl Future<Output = ()> + use<>, StoreError> {
-        let mut after: Option<Bytes> = None;
-        loop {
-            let survey = self.shared.store.survey(TREE, b"", after.as_deref(), PAGE)?;
-            for key in &survey.corrupt {
+        for page in Pages::of(&*self.shared.store, TREE) {
+            let page = page?;
+            for key in &page.corrupt {
                 tracing::error!(key = %key.escape_ascii(), "dropped a corrupt entry of the outbox");
                 self.shared.forget([key.clone()]);
             }
-            for (key, record) in &survey.entries {
+            for (key, record) in &page.entries {
                 self.shared.restore(key, record);
-            }
-            match survey.last_key() {
-                Some(key) => after = Some(key.clone()),
-                None => break,
             }
         }
         let entries = self.shared.len();

@@ -1,13 +1,10 @@
 //! Reading the inventory from the store: when the module starts, and when it is asked what it holds.
 
 use bytes::Bytes;
-use store::{Batch, Store, StoreError};
+use store::{Batch, Pages, Store, StoreError};
 
 use crate::holdings::Holdings;
 use crate::layout::{self, ABOUT, LAYOUT, LAYOUT_KEY, OBJECTS};
-
-/// How many records are read at once.
-const PAGE: usize = 128;
 
 /// Says why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,22 +45,18 @@ pub(crate) async fn audit(store: &dyn Store, known: &Holdings) -> Result<Holding
 
 async fn survey(store: &dyn Store, known: &Holdings) -> Result<Holdings, StoreError> {
     let mut holdings = known.unsure();
-    let mut after: Option<Bytes> = None;
-    loop {
-        let survey = store.survey(OBJECTS, b"", after.as_deref(), PAGE)?;
-        for (key, record) in &survey.entries {
-            note(&mut holdings, key, Some(record.clone()));
+    for page in Pages::of(store, OBJECTS) {
+        let page = page?;
+        for (key, record) in page.entries {
+            note(&mut holdings, &key, Some(record));
         }
-        for key in &survey.corrupt {
+        for key in &page.corrupt {
             note(&mut holdings, key, None);
-        }
-        match survey.last_key() {
-            Some(key) => after = Some(key.clone()),
-            None => return Ok(holdings),
         }
         // Many records take their time, and others have theirs to keep.
         tokio::task::yield_now().await;
     }
+    Ok(holdings)
 }
 
 pub(crate) async fn check_layout(store: &dyn Store) -> Result<(), LoadError> {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use protocol::edge::{CloudError, GetToken, MetaError, TokenError};
 use protocol::{Held, NodeReply, NodeRequest, Object, ResourceType};
 use serde::Deserialize;
-use store::{Batch, Store, StoreError};
+use store::{Batch, Pages, Store, StoreError};
 
 use crate::MetaManager;
 use crate::fetches::ask_cloud;
@@ -126,8 +126,7 @@ pub(crate) fn remove_of_pod(store: &dyn Store, uid: &str, batch: &Batch) -> Resu
     let mut prefix = BytesMut::from(uid.as_bytes());
     prefix.put_u8(0);
     let survey = store.survey(TOKENS, &prefix, None, PAGE)?;
-    let keys = survey.entries.into_iter().map(|(key, _)| key).chain(survey.corrupt);
-    Ok(keys.fold(batch.clone(), |batch, key| batch.remove(TOKENS, key)))
+    Ok(survey.keys().fold(batch.clone(), |batch, key| batch.remove(TOKENS, key.clone())))
 }
 
 /// Removes the tokens of pods that are not held: their end was kept and the removal of the tokens was not.
@@ -137,18 +136,15 @@ pub(crate) async fn sweep(store: &dyn Store, held: &[Held]) -> Result<(), StoreE
         let mut uids = pods.filter_map(|held| held.uid.as_ref());
         uids.any(|uid| key.strip_prefix(uid.as_str().as_bytes()).is_some_and(|rest| rest.first() == Some(&0)))
     };
-    let mut after: Option<Bytes> = None;
-    loop {
-        let survey = store.survey(TOKENS, b"", after.as_deref(), PAGE)?;
-        let Some(last) = survey.last_key().cloned() else { return Ok(()) };
-        let keys = survey.entries.into_iter().map(|(key, _)| key).chain(survey.corrupt);
-        let batch =
-            keys.filter(|key| !is_held(key)).fold(Batch::new(), |batch, key| batch.remove(TOKENS, key));
+    for page in Pages::of(store, TOKENS) {
+        let page = page?;
+        let gone = page.keys().filter(|key| !is_held(key));
+        let batch = gone.fold(Batch::new(), |batch, key| batch.remove(TOKENS, key.clone()));
         if !batch.writes().is_empty() {
             settled(store.commit(batch)).await;
         }
-        after = Some(last);
     }
+    Ok(())
 }
 
 impl Defer<GetToken> for MetaManager {

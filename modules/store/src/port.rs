@@ -32,6 +32,11 @@ impl Survey {
     pub fn last_key(&self) -> Option<&Bytes> {
         self.entries.last().map(|(key, _)| key).max(self.corrupt.last())
     }
+
+    /// Returns the keys of all records, first the sound ones.
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.entries.iter().map(|(key, _)| key).chain(&self.corrupt)
+    }
 }
 
 /// One opening of a medium. Reads are fast enough for a module's own thread; commits are waited for.

@@ -6,10 +6,9 @@ use bytes::Bytes;
 
 use crate::batch::Batch;
 use crate::error::StoreError;
+use crate::pages::Pages;
 use crate::port::SharedMedium;
 
-/// How many records are read at once.
-const PAGE: usize = 256;
 /// What each record holds; the text is its key.
 const RECORD: &[u8] = &[1];
 
@@ -63,16 +62,13 @@ impl Texts {
     /// Returns all keys, and whether their records are sound.
     fn keys(&self) -> Result<Vec<(Bytes, bool)>, StoreError> {
         let store = self.medium.store();
-        let (mut keys, mut after) = (Vec::new(), None::<Bytes>);
-        loop {
-            let survey = store.survey(self.tree, b"", after.as_deref(), PAGE)?;
-            keys.extend(survey.entries.iter().map(|(key, _)| (key.clone(), true)));
-            keys.extend(survey.corrupt.iter().map(|key| (key.clone(), false)));
-            match survey.last_key() {
-                Some(key) => after = Some(key.clone()),
-                None => return Ok(keys),
-            }
+        let mut keys = Vec::new();
+        for page in Pages::of(&*store, self.tree) {
+            let page = page?;
+            keys.extend(page.entries.iter().map(|(key, _)| (key.clone(), true)));
+            keys.extend(page.corrupt.into_iter().map(|key| (key, false)));
         }
+        Ok(keys)
     }
 }
 
