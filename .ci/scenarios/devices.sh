@@ -1,4 +1,4 @@
-# The scenarios of .ci/blackbox with a device: over mosquitto, and over the broker of `keadm up`.
+# The scenarios of .ci/blackbox with a device: over mosquitto, and over the broker within edgecore.
 
 # Each scenario sets it to its broker's.
 MQTT_PORT=1883
@@ -33,6 +33,24 @@ device_wants() {
 }
 device_heard() { [[ $(jq -r .delta.temperature "$WORK/delta") == "$1" ]]; }
 device_observed() { [[ $("$KUBECTL" get devicestatus thermometer -o 'jsonpath={.status.twins[0].observedDesired.value}') == "$1" ]]; }
+
+# The cloud is away for AWAY seconds, in which the device goes on to report and edgecore is killed.
+device_without_cloud() {
+    local value=100 end=$((SECONDS + AWAY))
+    end_process cloud.pid KILL
+    while ((SECONDS < end)); do
+        value=$((value + 1))
+        device_reports "$value" || return 1
+        sleep 1
+    done
+    until_true 20 device_answers "$value" || return 1
+    end_process edge.pid KILL
+    start_edge
+    until_true 20 device_answers "$value" || return 1
+    start_cloud || return 1
+    until_true 60 device_shows "$value" || return 1
+    say "shown after ${AWAY} s without the cloud: $value"
+}
 
 # A thermometer on the node that is named.
 thermometer() {
@@ -78,16 +96,31 @@ scenario_device() {
     device_reports 21 || return 1
     until_true 20 device_shows 21 || return 1
 
-    end_process cloud.pid KILL
-    device_reports 22 || return 1
-    until_true 20 device_answers 22 || return 1
-    end_process edge.pid KILL
-    start_edge
-    start_cloud || return 1
-    until_true 60 device_shows 22 || return 1
+    device_without_cloud || return 1
     k delete device thermometer || return 1
     stop_processes
     end_process mosquitto.pid TERM
+}
+
+# The same with the broker within edgecore, which is killed with it.
+scenario_device_alone() {
+    local MQTT_MODE=0 MQTT_PORT=$INTERNAL_PORT
+    start_processes || return 1
+    thermometer edge | k apply -f - || return 1
+    until_true 20 device_answers null || return 1
+    device_reports 20 || return 1
+    until_true 20 device_shows 20 || return 1
+    end_process edge.pid KILL
+    device_wants 30 || return 1
+    start_edge
+    until_true 20 device_answers 20 || return 1
+    until_true 20 device_observed 30 || return 1
+    device_without_cloud || return 1
+    device_listens 20
+    device_wants 31 || return 1
+    until_true 20 device_heard 31 || return 1
+    k delete device thermometer || return 1
+    stop_processes
 }
 
 # What `keadm up` last said of its broker.

@@ -4,6 +4,8 @@ CLOUD=$WORK/cloud
 EDGE=$WORK/edge
 LINK_PORT=${LINK_PORT:-20000}
 ENROL_PORT=${ENROL_PORT:-20002}
+# Where the broker within edgecore listens, with MQTT_MODE=0.
+INTERNAL_PORT=${INTERNAL_PORT:-18840}
 CLOUD_ADDRESS=127.0.0.1
 # What the processes are started with: a network namespace, or nothing.
 IN_CLOUD=()
@@ -40,6 +42,7 @@ modules:
     tlsCertFile: $EDGE/edge.crt
     tlsPrivateKeyFile: $EDGE/edge.key
     websocket: { server: "$CLOUD_ADDRESS:$LINK_PORT" }
+  eventBus: { mqttMode: ${MQTT_MODE:-2}, mqttServerInternal: "tcp://127.0.0.1:$INTERNAL_PORT" }
   edged:
     hostnameOverride: edge
     runtime: $RUNTIME
