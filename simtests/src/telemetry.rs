@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use devicecontroller::DeviceControllerConfig;
 use eventbus::BrokerUrl;
 use eventbus::memory::message;
 use eventbus::ports::{ConnectTo, Connection, Mqtt as _};
@@ -59,7 +60,8 @@ pub struct Telemetry {
 /// # Errors
 ///
 /// When a value that the API shows is replaced by an older one, a status is written more often than once
-/// a second, an invariant is broken, or not all is right within `patience`.
+/// a second, all statuses together more often than the device controller's rate allows, an invariant is
+/// broken, or not all is right within `patience`.
 pub fn telemetry(
     sim: &mut Sim,
     seed: u64,
@@ -85,6 +87,7 @@ pub fn telemetry(
         devices,
         apps: names.iter().map(|name| connect(sim, name)).collect(),
         down: BTreeMap::new(),
+        cloud_crashes: 0,
         names,
         told: BTreeMap::new(),
         wanted: BTreeMap::new(),
@@ -111,7 +114,7 @@ pub fn telemetry(
         sim.run_for(SECOND)?;
     }
     let converged = sim.elapsed() - mended;
-    let writes = check_writes(sim, begun);
+    let writes = check_writes(sim, begun, fleet.cloud_crashes);
     sim.run_for(Duration::ZERO)?;
     let found = Telemetry { reports: fleet.reports, writes, converged };
     sim.note(&format!("{} reports, {writes} writes, all was right after {converged:?}", found.reports));
@@ -179,6 +182,7 @@ struct Fleet {
     apps: Vec<Connection>,
     /// What is wrong with a process or a link, and in which second it ends.
     down: BTreeMap<(Wrong, usize), u64>,
+    cloud_crashes: usize,
     /// The last value that the broker took of a device; values only grow.
     told: BTreeMap<String, u64>,
     /// The value that is wanted of a device.
@@ -245,7 +249,10 @@ impl Fleet {
         match wrong.0 {
             Wrong::Cut => Direction::BOTH.into_iter().for_each(|way| sim.cut(&self.names[node], way)),
             Wrong::Crashed => sim.crash(&self.names[node]),
-            Wrong::CloudCrashed => sim.crash(CLOUD),
+            Wrong::CloudCrashed => {
+                sim.crash(CLOUD);
+                self.cloud_crashes += 1;
+            }
         }
         self.down.insert(wrong, end);
         Ok(())
@@ -352,9 +359,9 @@ impl Fleet {
     }
 }
 
-/// Counts how often statuses were written: of each device at most once a second, and twice more for what
-/// a crash of the cloud made it forget.
-fn check_writes(sim: &mut Sim, begun: Duration) -> usize {
+/// Counts how often statuses were written: of each device at most once a second, and of all together no
+/// more than the rate and its burst; a cloud that crashed begins both anew.
+fn check_writes(sim: &mut Sim, begun: Duration, cloud_crashes: usize) -> usize {
     let trace = sim.trace();
     let mut writes: BTreeMap<&str, usize> = BTreeMap::new();
     for line in trace.lines().filter(|line| line.contains(" PATCH ") && line.contains("/devicestatuses/")) {
@@ -362,14 +369,16 @@ fn check_writes(sim: &mut Sim, begun: Duration) -> usize {
         *writes.entry(name.unwrap_or_default()).or_default() += 1;
     }
     let seconds = usize::try_from((sim.elapsed() - begun).as_secs()).unwrap_or(usize::MAX);
-    let most = writes.iter().max_by_key(|(_, count)| **count);
-    let outcome = match most {
-        Some((name, count)) if *count > seconds + 2 => {
+    let rate = DeviceControllerConfig::default().writes_per_second as usize;
+    let (all, all_max) = (writes.values().sum(), rate * (seconds + 2 + cloud_crashes));
+    let outcome = match writes.iter().max_by_key(|(_, count)| **count) {
+        Some((name, count)) if *count > seconds + 1 + cloud_crashes => {
             Err(format!("{count} writes of {name} in {seconds} s"))
         }
+        Some(_) if all > all_max => Err(format!("{all} writes in {seconds} s, {all_max} are allowed")),
         Some(_) => Ok(()),
         None => Err("no status was written".to_owned()),
     };
     sim.world().ledger.check(Invariant::DemandsAreMet, outcome);
-    writes.values().sum()
+    all
 }

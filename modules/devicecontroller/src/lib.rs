@@ -3,11 +3,13 @@
 //! The edge controller carries the `Device` and `DeviceModel` objects, as it does all that nodes must know;
 //! this module says that it shall. A node's reports of its devices are written to their `DeviceStatus`
 //! objects, as KubeEdge 1.23 does; a report is answered when it is written, so that a node says again what
-//! was not. However often a device reports, its status is written once in an interval.
+//! was not. However often a device reports, its status is written once in an interval, and all devices
+//! together at a bounded rate.
 
 mod board;
 mod config;
 mod index;
+mod pace;
 mod status;
 mod watch;
 mod writer;
@@ -22,6 +24,7 @@ use protocol::{ApiStatus, DeviceId, NodeName, NodeReply, NodeRequest, group};
 use crate::board::{Board, Job, Reported, Turn};
 pub use crate::config::DeviceControllerConfig;
 use crate::index::Index;
+use crate::pace::Pace;
 use crate::status::Status;
 use crate::watch::Seen;
 
@@ -30,11 +33,17 @@ pub struct DeviceController {
     client: kube::Client,
     index: Index,
     board: Board<Responder<NodeReply>>,
+    /// Whether it is told when the rate allows more.
+    is_waiting: bool,
 }
 
 /// The time of a device's report has come.
 #[derive(Debug, Clone, Message)]
 struct Due(DeviceId);
+
+/// The rate allows more.
+#[derive(Debug, Clone, Message)]
+struct More;
 
 /// A status was written, or not.
 #[derive(Debug, Message)]
@@ -53,12 +62,14 @@ impl Module for DeviceController {
 
     fn build(config: DeviceControllerConfig, client: kube::Client) -> Result<Self, BuildError> {
         let at_once = usize::try_from(config.writes_at_once).unwrap_or(usize::MAX);
-        Ok(Self { client, index: Index::default(), board: Board::new(config.status_interval, at_once) })
+        let board = Board::new(config.status_interval, Pace::new(config.writes_per_second), at_once);
+        Ok(Self { client, index: Index::default(), board, is_waiting: false })
     }
 
     fn wire(wiring: &mut Wiring<Self>) {
         wiring.defers::<ServeNode>();
-        wiring.handles::<CarryDevices>().handles::<Seen>().handles::<Due>().handles::<Written>();
+        wiring.handles::<CarryDevices>().handles::<Seen>().handles::<Due>();
+        wiring.handles::<More>().handles::<Written>();
     }
 
     async fn started(&mut self, cx: &mut Context<Self>) -> Result<(), Failure> {
@@ -116,7 +127,7 @@ impl Defer<ServeNode> for DeviceController {
         match self.board.report(&device, reported, responder, cx.now()) {
             Ok(turn) => self.take_turn(device, turn, cx),
             Err(responder) => {
-                let why = "too many reports of the device wait to be written";
+                let why = "too many wait for reports of the device to be written";
                 responder.reply(NodeReply::Refused(ApiStatus::new(429, "TooManyRequests", why)));
             }
         }
@@ -127,6 +138,14 @@ impl Defer<ServeNode> for DeviceController {
 impl Handler<Due> for DeviceController {
     async fn handle(&mut self, Due(device): Due, cx: &mut Context<Self>) -> Result<(), Failure> {
         self.board.is_due(device);
+        self.write(cx);
+        Ok(())
+    }
+}
+
+impl Handler<More> for DeviceController {
+    async fn handle(&mut self, _: More, cx: &mut Context<Self>) -> Result<(), Failure> {
+        self.is_waiting = false;
         self.write(cx);
         Ok(())
     }
@@ -199,7 +218,7 @@ impl DeviceController {
     }
 
     fn write(&mut self, cx: &mut Context<Self>) {
-        while let Some(Job { device, shown, reported, waiting }) = self.board.next() {
+        while let Some(Job { device, shown, reported, waiting }) = self.board.next(cx.now()) {
             let (client, me, facts) = (self.client.clone(), cx.me(), self.index.get(&device).cloned());
             cx.spawn(async move {
                 let outcome = match facts {
@@ -210,6 +229,10 @@ impl DeviceController {
                     tracing::debug!("the device controller stopped while it wrote a status");
                 }
             });
+        }
+        if let Some(at) = self.board.wake(cx.now()).filter(|_| !self.is_waiting) {
+            self.is_waiting = true;
+            cx.after(at.saturating_duration_since(cx.now()), More);
         }
     }
 
