@@ -1,7 +1,7 @@
 //! The sled adapter of the store port.
 //!
-//! - Batches are applied in the order of calls and seen by reads at once. One thread flushes and
-//!   fsyncs them in groups; a commit resolves after the fsync of its group.
+//! - Batches are seen by reads at once. One thread gives sled all that came while it wrote as one batch, and
+//!   flushes and fsyncs it; a commit resolves after the fsync of its group.
 //! - All trees live in one sled tree, since sled applies a batch atomically only within one.
 //! - Each record carries a CRC-32 of its key and value.
 //! - sled takes a file whose end it cannot read for an older one. Batches are counted, and the count of
@@ -21,8 +21,10 @@ mod guard;
 mod mark;
 mod medium;
 mod open;
+mod pending;
 mod record;
 mod store;
+mod survey;
 mod writer;
 
 pub use examine::{Examined, examine};

@@ -15,7 +15,7 @@ use crate::disk::Disk;
 use crate::guard::guarded;
 use crate::mark::{self, Mark};
 use crate::store::{Files, SledStore};
-use crate::writer::Writer;
+use crate::writer::{Target, Writer};
 
 const CACHE_BYTES: u64 = 1 << 20;
 
@@ -173,11 +173,12 @@ fn finish(
     lock: Arc<Lock>,
     opening: Opening,
 ) -> Result<SledStore, OpenError> {
-    let alarm = opening.alarm.clone();
-    let writer = Disk::open(&opening.data)
-        .and_then(|disk| Ok((disk, Mark::open(&opening.data, count)?)))
-        .and_then(|(disk, mark)| Writer::start(database.clone(), disk, mark, count, alarm))
-        .map_err(|source| io_error(path, source))?;
+    let start = || {
+        let (disk, mark) = (Disk::open(&opening.data)?, Mark::open(&opening.data, count)?);
+        let (path, database) = (path.to_owned(), database.clone());
+        Writer::start(Target { database, disk, mark, count, path }, opening.alarm.clone())
+    };
+    let writer = start().map_err(|source| io_error(path, source))?;
     Ok(SledStore::new(path.to_owned(), Files { writer, database, _lock: lock }, opening))
 }
 

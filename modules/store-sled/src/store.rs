@@ -6,21 +6,18 @@ use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use ::store::{Batch, Commit, Over, Store, StoreError, Survey, Write};
+use ::store::{Batch, Commit, Over, Store, StoreError, Survey};
 use bytes::Bytes;
 
 use crate::guard::guarded;
-use crate::mark;
-use crate::open::{Lock, Opening, try_write};
-use crate::record::{decode_value, encode_key, encode_value};
-use crate::writer::{Refusal, Writer};
+use crate::open::{Lock, Opening};
+use crate::pending::Pending;
+use crate::record::{decode_value, encode_key};
+use crate::survey;
+use crate::writer::Writer;
 
 /// The longest that sled may take to close after a failure.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Of batches that are larger than this the disk is tried first: sled writes large values to files of
-/// their own, and does not get over it when it cannot.
-const LARGE_BYTES: usize = 64 << 10;
 
 /// One opening of a store in a directory.
 ///
@@ -90,15 +87,10 @@ impl SledStore {
         }
     }
 
-    /// Reads, unless sled failed in the middle of a batch: then a read may wait for good.
-    fn read<T>(&self, read: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
+    /// Reads sled beside what it does not have yet.
+    fn read<T>(&self, read: impl FnOnce(&sled::Db, &Pending) -> sled::Result<T>) -> Result<T, StoreError> {
         let unreadable = |cause| StoreError::Medium { action: "read", cause };
-        self.with(|files| {
-            if files.writer.is_wedged() {
-                return Err(unreadable("it failed in the middle of a batch".to_owned()));
-            }
-            guarded(|| read(&files.database)).map_err(unreadable)
-        })
+        self.with(|files| files.writer.read(|pending| read(&files.database, pending)).map_err(unreadable))
     }
 }
 
@@ -147,11 +139,14 @@ impl fmt::Debug for SledStore {
 impl Store for SledStore {
     fn get(&self, tree: &'static str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let encoded_key = encode_key(tree, key);
-        let found = self.read(|database| database.get(&encoded_key))?;
-        let Some(found) = found else { return Ok(None) };
-        match decode_value(&encoded_key, &found) {
-            Some(value) => Ok(Some(value)),
-            None => Err(StoreError::corrupt(tree, key)),
+        let found = self.read(|database, pending| match pending.get(&encoded_key) {
+            Some(changed) => Ok(changed.map(Some)),
+            None => Ok(database.get(&encoded_key)?.map(|found| decode_value(&encoded_key, &found))),
+        })?;
+        match found {
+            Some(Some(value)) => Ok(Some(value)),
+            Some(None) => Err(StoreError::corrupt(tree, key)),
+            None => Ok(None),
         }
     }
 
@@ -172,39 +167,15 @@ impl Store for SledStore {
             }
             _ => encoded_prefix.clone(),
         };
-        self.read(|database| {
-            let mut survey = Survey::default();
-            for record in database.range(start..).take(limit) {
-                let (encoded_key, encoded) = record?;
-                if !encoded_key.starts_with(&encoded_prefix) {
-                    break;
-                }
-                let key = Bytes::copy_from_slice(encoded_key.get(name_length..).unwrap_or_default());
-                match decode_value(&encoded_key, &encoded) {
-                    Some(value) => survey.entries.push((key, value)),
-                    None => survey.corrupt.push(key),
-                }
-            }
-            Ok(survey)
+        self.read(|database, pending| {
+            survey::survey(database, pending, (&start, &encoded_prefix), name_length, limit)
         })
     }
 
     fn commit(&self, batch: Batch) -> Commit {
-        let bytes = size(&batch);
-        let applied = self.with(|files| {
-            files.writer.apply(|number| {
-                if bytes > LARGE_BYTES {
-                    // What changes with it is written anew, too.
-                    let room = try_write(&self.path, 2 * bytes);
-                    room.map_err(|error| Refusal::Disk(error.to_string()))?;
-                }
-                let mut changes = encode_batch(&batch);
-                mark::count_in(&mut changes, number);
-                guarded(|| files.database.apply_batch(changes)).map_err(Refusal::Sled)
-            })
-        });
+        let committed = self.with(|files| files.writer.commit(&batch));
         Box::pin(async move {
-            let (number, mut progress) = applied?;
+            let (number, mut progress) = committed?;
             let reached = progress
                 .wait_for(|progress| progress.durable >= number || progress.failure.is_some())
                 .await
@@ -223,27 +194,4 @@ impl Store for SledStore {
     fn is_over(&self) -> bool {
         self.opening.openings.newest() != self.opening.number
     }
-}
-
-fn size(batch: &Batch) -> usize {
-    let sizes = batch.writes().iter().map(|write| match write {
-        Write::Put { key, value, .. } => key.len() + value.len(),
-        Write::Remove { key, .. } => key.len(),
-    });
-    sizes.sum()
-}
-
-fn encode_batch(batch: &Batch) -> sled::Batch {
-    let mut changes = sled::Batch::default();
-    for write in batch.writes() {
-        match write {
-            Write::Put { tree, key, value } => {
-                let key = encode_key(tree, key);
-                let value = encode_value(&key, value);
-                changes.insert(key, value);
-            }
-            Write::Remove { tree, key } => changes.remove(encode_key(tree, key)),
-        }
-    }
-    changes
 }

@@ -1,20 +1,28 @@
-//! The thread that makes batches durable, many with one flush.
+//! The thread that writes batches and makes them durable, many at a time.
+//!
+//! A batch is seen by readers at once, and in sled with all that came until the writer was free: sled writes
+//! its log for each batch that it is given, whatever its size.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::{io, thread};
 
-use ::store::StoreError;
+use ::store::{Batch, StoreError};
 use tokio::sync::watch;
 
 use crate::alarm::Alarm;
 use crate::disk::Disk;
 use crate::guard::guarded;
-use crate::mark::Mark;
+use crate::mark::{self, Mark};
+use crate::open::try_write;
+use crate::pending::{Pending, Together};
 
-/// So many batches may be applied and not durable; one more waits for the writer.
+/// So many batches may not be durable; one more waits for the writer.
 const UNDURABLE_MAX: u64 = 4096;
+/// So many bytes may not be in sled; a batch waits for the writer while there are more.
+const PENDING_BYTES_MAX: usize = 8 << 20;
 
 /// How far the writer is.
 #[derive(Debug, Clone, Default)]
@@ -25,19 +33,25 @@ pub(crate) struct Progress {
     pub(crate) failure: Option<StoreError>,
 }
 
-/// Why a batch was not applied.
+/// What the writer writes to.
 #[derive(Debug)]
-pub(crate) enum Refusal {
-    /// The disk does not take it. sled has not seen it.
-    Disk(String),
-    /// sled failed in the middle of it.
-    Sled(String),
+pub(crate) struct Target {
+    pub(crate) database: sled::Db,
+    pub(crate) disk: Disk,
+    pub(crate) mark: Mark,
+    /// How many batches it holds.
+    pub(crate) count: u64,
+    /// The store's directory.
+    pub(crate) path: PathBuf,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    applied: u64,
+    pending: Pending,
+    /// The number of the newest batch.
+    committed: u64,
     durable: u64,
+    is_idle: bool,
     closing: bool,
     failure: Option<StoreError>,
 }
@@ -46,15 +60,15 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    /// Held while sled applies or flushes, which it does one at a time anyway.
+    /// Held while sled applies a batch, and while it is read.
     turn: Mutex<()>,
-    /// Whether sled failed in the middle of a batch: a flush would wait for good then.
+    /// Whether sled failed in the middle of a batch: a flush or a read would wait for good then.
     is_wedged: AtomicBool,
     progress: watch::Sender<Progress>,
     alarm: Arc<Alarm>,
 }
 
-/// The writer of one store. Dropping it makes durable what was applied and ends its thread.
+/// The writer of one store. Dropping it makes durable what was committed and ends its thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -62,16 +76,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread of a store that holds `count` batches. The first failure raises `alarm`.
-    pub(crate) fn start(
-        database: sled::Db,
-        disk: Disk,
-        mark: Mark,
-        count: u64,
-        alarm: Arc<Alarm>,
-    ) -> io::Result<Self> {
+    /// Starts the thread. The first failure raises `alarm`.
+    pub(crate) fn start(target: Target, alarm: Arc<Alarm>) -> io::Result<Self> {
+        let count = target.count;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { applied: count, durable: count, ..State::default() }),
+            state: Mutex::new(State { committed: count, durable: count, ..State::default() }),
             changed: Condvar::new(),
             turn: Mutex::new(()),
             is_wedged: AtomicBool::new(false),
@@ -81,7 +90,7 @@ impl Writer {
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_groups(&theirs, &database, disk, &mark))?;
+            .spawn(move || write_groups(&theirs, target))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -95,37 +104,38 @@ impl Writer {
         self.shared.is_wedged.load(Ordering::Acquire)
     }
 
-    /// Calls `apply` with the batch's number in its turn, and returns the number with the progress to wait on.
+    /// Takes a batch, and returns its number with the progress to wait on.
     ///
-    /// The caller is stopped for the length of a flush only when very many batches wait for one;
-    /// the writer needs nothing of the caller, so this ends.
-    pub(crate) fn apply(
-        &self,
-        apply: impl FnOnce(u64) -> Result<(), Refusal>,
-    ) -> Result<(u64, watch::Receiver<Progress>), StoreError> {
+    /// The caller is stopped for the length of a write only when very much waits for one; the writer needs
+    /// nothing of the caller, so this ends.
+    pub(crate) fn commit(&self, batch: &Batch) -> Result<(u64, watch::Receiver<Progress>), StoreError> {
         let mut state = self.shared.lock();
-        while state.failure.is_none() && state.applied - state.durable >= UNDURABLE_MAX {
+        while state.failure.is_none()
+            && (state.committed - state.durable >= UNDURABLE_MAX
+                || state.pending.bytes() >= PENDING_BYTES_MAX)
+        {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
         }
-        let turn = self.shared.take_turn();
-        if let Err(refusal) = apply(state.applied + 1) {
-            let (is_wedged, cause) = match refusal {
-                Refusal::Disk(cause) => (false, cause),
-                Refusal::Sled(cause) => (true, cause),
-            };
-            self.shared.is_wedged.store(is_wedged, Ordering::Release);
-            drop(turn);
-            let failure = StoreError::Medium { action: "apply a batch", cause };
-            self.shared.fail(&mut state, failure.clone());
-            return Err(failure);
+        state.committed += 1;
+        let number = state.committed;
+        state.pending.add(batch, number);
+        if std::mem::take(&mut state.is_idle) {
+            self.shared.changed.notify_all();
         }
-        drop(turn);
-        state.applied += 1;
-        self.shared.changed.notify_all();
-        Ok((state.applied, self.shared.progress.subscribe()))
+        Ok((number, self.shared.progress.subscribe()))
+    }
+
+    /// Reads sled beside what it does not have yet, unless it failed in the middle of a batch.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Pending) -> sled::Result<T>) -> Result<T, String> {
+        let _turn = self.shared.take_turn();
+        if self.is_wedged() {
+            return Err("it failed in the middle of a batch".to_owned());
+        }
+        let state = self.shared.lock();
+        guarded(|| read(&state.pending))
     }
 }
 
@@ -148,6 +158,25 @@ impl Shared {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives sled all changes of batches up to a number, as one.
+    fn apply(&self, target: &Target, group: u64, together: Together) -> Result<(), StoreError> {
+        let fail = |cause| StoreError::Medium { action: "apply a batch", cause };
+        let Together { mut changes, large } = together;
+        if large > 0 {
+            // sled writes large values to files of their own, and does not get over it when it cannot. What
+            // changes with them is written anew, too.
+            try_write(&target.path, 2 * large).map_err(|error| fail(error.to_string()))?;
+        }
+        mark::count_in(&mut changes, group);
+        let _turn = self.take_turn();
+        if let Err(cause) = guarded(|| target.database.apply_batch(changes)) {
+            self.is_wedged.store(true, Ordering::Release);
+            return Err(fail(cause));
+        }
+        self.lock().pending.settle(group);
+        Ok(())
+    }
+
     /// After a failed flush nobody knows what of the earlier writes is on disk, and a second
     /// fsync may succeed without having written: this opening takes no further batch.
     fn fail(&self, state: &mut State, failure: StoreError) {
@@ -158,38 +187,34 @@ impl Shared {
     }
 }
 
-fn write_groups(shared: &Shared, database: &sled::Db, mut disk: Disk, mark: &Mark) {
+fn write_groups(shared: &Shared, mut target: Target) {
     loop {
         let mut state = shared.lock();
-        while state.failure.is_none() && state.applied == state.durable && !state.closing {
+        while state.failure.is_none() && state.committed == state.durable && !state.closing {
+            state.is_idle = true;
             state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.failure.is_some() || state.applied == state.durable {
+        state.is_idle = false;
+        if state.failure.is_some() || state.committed == state.durable {
             return;
         }
-        let group = state.applied;
+        let (group, together) = (state.committed, state.pending.together());
         drop(state);
-
-        let synced = |()| disk.sync().and_then(|()| mark.advance(group)).map_err(|error| error.to_string());
-        let turn = shared.take_turn();
-        if shared.is_wedged.load(Ordering::Acquire) {
+        let written = shared.apply(&target, group, together).and_then(|()| make_durable(&mut target, group));
+        let mut state = shared.lock();
+        if let Err(failure) = written {
+            shared.fail(&mut state, failure);
             return;
         }
-        let flushed = guarded(|| database.flush()).map(drop);
-        drop(turn);
-        let written = flushed.and_then(synced);
-
-        let mut state = shared.lock();
-        match written {
-            Ok(()) => {
-                state.durable = group;
-                shared.progress.send_modify(|progress| progress.durable = group);
-                shared.changed.notify_all();
-            }
-            Err(cause) => {
-                shared.fail(&mut state, StoreError::Medium { action: "make a batch durable", cause });
-                return;
-            }
-        }
+        state.durable = group;
+        shared.progress.send_modify(|progress| progress.durable = group);
+        shared.changed.notify_all();
     }
+}
+
+fn make_durable(target: &mut Target, group: u64) -> Result<(), StoreError> {
+    let synced =
+        |()| target.disk.sync().and_then(|()| target.mark.advance(group)).map_err(|error| error.to_string());
+    let flushed = guarded(|| target.database.flush()).map(drop);
+    flushed.and_then(synced).map_err(|cause| StoreError::Medium { action: "make a batch durable", cause })
 }
