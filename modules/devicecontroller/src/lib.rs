@@ -10,6 +10,7 @@ mod board;
 mod config;
 mod index;
 mod pace;
+mod request;
 mod status;
 mod watch;
 mod writer;
@@ -18,10 +19,9 @@ use beehive::{
     BuildError, Context, Defer, Failure, Group, Handler, Message, Module, ModuleName, Responder, Wiring,
 };
 use protocol::cloud::{CarryDevices, ServeNode};
-use protocol::device::payload::{self, StateReport, TwinUpdate};
-use protocol::{ApiStatus, DeviceId, NodeName, NodeReply, NodeRequest, group};
+use protocol::{ApiStatus, DeviceId, NodeReply, group};
 
-use crate::board::{Board, Job, Reported, Turn};
+use crate::board::{Board, Job, Turn};
 pub use crate::config::DeviceControllerConfig;
 use crate::index::Index;
 use crate::pace::Pace;
@@ -117,7 +117,7 @@ impl Defer<ServeNode> for DeviceController {
         responder: Responder<NodeReply>,
         cx: &mut Context<Self>,
     ) -> Result<(), Failure> {
-        let (device, reported) = match self.read(&node, &request) {
+        let (device, reported) = match request::read(&self.index, &node, &request) {
             Ok(read) => read,
             Err(status) => {
                 responder.reply(NodeReply::Refused(status));
@@ -173,40 +173,6 @@ impl Handler<Written> for DeviceController {
 }
 
 impl DeviceController {
-    /// Reads a report of a device that is on the node.
-    fn read(&self, node: &NodeName, request: &NodeRequest) -> Result<(DeviceId, Reported), ApiStatus> {
-        let Some(id) = request.device() else {
-            return Err(ApiStatus::new(400, "BadRequest", "this is no report of a device"));
-        };
-        match self.index.get(id) {
-            Some(device) if device.node.as_ref() == Some(node) => {}
-            None if !self.index.is_known() => {
-                let why = "the devices could not be read yet";
-                return Err(ApiStatus::new(503, "ServiceUnavailable", why));
-            }
-            Some(_) => {
-                let why = format!(
-                    "devices.devices.kubeedge.io \"{id}\" is forbidden: it is not on the node {node}"
-                );
-                return Err(ApiStatus::new(403, "Forbidden", why));
-            }
-            None => return Err(not_found(id)),
-        }
-        let unreadable = |error: serde_json::Error| {
-            ApiStatus::new(400, "BadRequest", format!("the report is not readable: {error}"))
-        };
-        let reported = match request {
-            NodeRequest::ReportDeviceState { report, .. } => {
-                Reported::state(payload::read::<StateReport>(report).map_err(unreadable)?.device)
-            }
-            NodeRequest::ReportTwins { report, .. } => {
-                Reported::twins(payload::read::<TwinUpdate>(report).map_err(unreadable)?)
-            }
-            _ => Reported::default(),
-        };
-        Ok((id.clone(), reported))
-    }
-
     fn take_turn(&mut self, device: DeviceId, turn: Turn, cx: &mut Context<Self>) {
         match turn {
             Turn::Queued => self.write(cx),
@@ -237,13 +203,9 @@ impl DeviceController {
     }
 
     fn forget(&mut self, device: &DeviceId) {
-        let gone = not_found(device);
+        let gone = request::not_found(device);
         for responder in self.board.forget(device) {
             responder.reply(NodeReply::Refused(gone.clone()));
         }
     }
-}
-
-fn not_found(device: &DeviceId) -> ApiStatus {
-    ApiStatus::new(404, "NotFound", format!("devices.devices.kubeedge.io \"{device}\" not found"))
 }
