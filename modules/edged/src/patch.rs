@@ -45,6 +45,24 @@ pub fn pod_status(uid: &str, known: &Value, wanted: &Value) -> Option<Bytes> {
     Some(Bytes::from(json!({ "metadata": { "uid": uid }, "status": status }).to_string()))
 }
 
+/// Tells whether the API's status changed from `before` to `after` in something of edged's that the patch from
+/// `known` to `wanted` does not have: then `known` was not what the API showed.
+#[must_use]
+pub fn is_changed_beside(before: &Value, after: &Value, known: &Value, wanted: &Value) -> bool {
+    let has_condition_changed = |condition: &Value| {
+        let find = |status: &Value| {
+            let conditions = status.get("conditions").and_then(Value::as_array);
+            conditions.into_iter().flatten().find(|held| held["type"] == condition["type"]).cloned()
+        };
+        let is_sent = !find(known).is_some_and(|held| same_condition(&held, condition));
+        !is_sent && !same_condition(&find(before).unwrap_or_default(), &find(after).unwrap_or_default())
+    };
+    POD_FIELDS.into_iter().chain(["containerStatuses"]).any(|field| match field {
+        "conditions" => wanted[field].as_array().into_iter().flatten().any(has_condition_changed),
+        _ => known.get(field) == wanted.get(field) && before.get(field) != after.get(field),
+    })
+}
+
 /// Makes the patch that brings a pod's status to `wanted`, whatever edged's fields of it are before.
 ///
 /// It is needed where a patch was sent and not answered: what is as it was before that may have changed.
@@ -147,6 +165,33 @@ mod tests {
                 "podIPs": [{"ip": "10.0.0.2"}, {"$patch": "delete", "ip": "10.0.0.1"}],
                 "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null}]}}))
         );
+    }
+
+    #[test]
+    fn what_others_changed_beside_a_patch_is_noticed() {
+        let before = json!({"phase": "Running", "podIP": "10.0.0.1", "x": 1, "conditions": [
+            {"type": "Ready", "status": "True"}, {"type": "x.io/Mine", "status": "True"}]});
+        let with = |change: fn(&mut Value)| {
+            let mut status = before.clone();
+            change(&mut status);
+            status
+        };
+        let wanted = json!({"phase": "Running", "podIP": "10.0.0.2", "conditions": [
+            {"type": "Ready", "status": "True"}]});
+        let is_changed = |after: &Value| is_changed_beside(&before, after, &before, &wanted);
+        assert!(!is_changed(&with(|it| it["podIP"] = json!("10.0.0.2"))));
+        assert!(!is_changed(&with(|it| it["podIP"] = json!("10.0.0.3"))), "that was told");
+        assert!(
+            !is_changed(&with(|it| it["conditions"][1]["status"] = json!("False"))),
+            "that is not edged's"
+        );
+        assert!(!is_changed(&with(|it| it["x"] = json!(2))), "that is not edged's");
+        assert!(is_changed(&with(|it| it["phase"] = json!("Pending"))));
+        assert!(is_changed(&with(|it| it["message"] = json!("m"))));
+        assert!(is_changed(&with(|it| it["conditions"][0]["status"] = json!("False"))));
+        let unready = with(|it| it["conditions"][0]["status"] = json!("False"));
+        assert!(!is_changed_beside(&before, &before, &before, &unready));
+        assert!(!is_changed_beside(&before, &unready, &before, &unready), "that was told");
     }
 
     #[test]

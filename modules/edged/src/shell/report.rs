@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use protocol::{ApiStatus, NodeReply, NodeRequest};
 
-use crate::patch;
 use crate::pod::Pod;
 use crate::shell::Shared;
 use crate::shell::doors::CloudTrouble;
-use crate::shell::slot::{Slot, version};
+use crate::shell::slot::Slot;
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -62,20 +61,8 @@ pub(crate) fn is_gone(status: &ApiStatus) -> bool {
 
 async fn send(shared: &Shared, slot: &Slot) -> Result<Sent, CloudTrouble> {
     let pod = slot.pod();
-    let (patch, wanted) = {
-        let desk = slot.desk.borrow();
-        if desk.wanted.is_null() || desk.refused {
-            return Ok(Sent::Nothing);
-        }
-        let patch = match desk.doubted {
-            true => Some(patch::whole_pod_status(&pod.uid, &desk.wanted)),
-            false => patch::pod_status(&pod.uid, &desk.known, &desk.wanted),
-        };
-        match patch {
-            None => return Ok(Sent::Nothing),
-            Some(patch) => (patch, desk.wanted.clone()),
-        }
-    };
+    let Some(sent) = slot.desk.borrow().to_send(&pod.uid) else { return Ok(Sent::Nothing) };
+    let patch = sent.patch.clone();
     let request =
         NodeRequest::PatchPodStatus { namespace: pod.namespace.clone(), pod: pod.name.clone(), patch };
     let reply = {
@@ -84,15 +71,11 @@ async fn send(shared: &Shared, slot: &Slot) -> Result<Sent, CloudTrouble> {
     };
     match reply {
         Ok(reply) => {
-            let mut desk = slot.desk.borrow_mut();
-            desk.known = wanted.clone();
-            desk.doubted = false;
-            if let NodeReply::Object(object) = reply
-                && let Ok(pod) = Pod::read(&object)
-            {
-                desk.version = desk.version.max(version(&pod));
-                desk.heard = pod.status;
-            }
+            let shown = match reply {
+                NodeReply::Object(object) => Pod::read(&object).ok(),
+                _ => None,
+            };
+            slot.desk.borrow_mut().acknowledged(sent, shown);
             Ok(Sent::Something)
         }
         Err(CloudTrouble::Refused(status)) if is_gone(&status) => {
@@ -103,7 +86,7 @@ async fn send(shared: &Shared, slot: &Slot) -> Result<Sent, CloudTrouble> {
         }
         Err(CloudTrouble::Refused(status)) if status.code == 422 || status.code == 400 => {
             tracing::warn!(pod = %pod.name, namespace = %pod.namespace, %status, "the API refused the pod's status");
-            slot.desk.borrow_mut().known = wanted;
+            slot.desk.borrow_mut().known = sent.into_wanted();
             Ok(Sent::Something)
         }
         Err(error) => {

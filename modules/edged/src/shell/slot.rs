@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use protocol::{Namespace, ObjectName};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::data::{DataRef, pod_refs};
 use crate::observed::Memory;
+use crate::patch;
 use crate::pod::Pod;
 use crate::ports::ContainerId;
 use crate::volumes::TokenRef;
@@ -50,6 +52,59 @@ pub(crate) struct StatusDesk {
     pub(crate) version: u64,
     /// Whether the API said that there is no such pod.
     pub(crate) refused: bool,
+}
+
+/// A patch of a status that is sent.
+#[derive(Debug)]
+pub(crate) struct SentStatus {
+    pub(crate) patch: Bytes,
+    wanted: Value,
+    /// What was known and heard before; `None` if the patch says all.
+    basis: Option<(Value, Value)>,
+}
+
+impl SentStatus {
+    /// Returns what it makes of the status.
+    pub(crate) fn into_wanted(self) -> Value {
+        self.wanted
+    }
+}
+
+impl StatusDesk {
+    /// Returns what is to be sent, if anything.
+    pub(crate) fn to_send(&self, uid: &str) -> Option<SentStatus> {
+        if self.wanted.is_null() || self.refused {
+            return None;
+        }
+        let (patch, basis) = match self.doubted {
+            true => (patch::whole_pod_status(uid, &self.wanted), None),
+            false => {
+                let patch = patch::pod_status(uid, &self.known, &self.wanted)?;
+                (patch, Some((self.known.clone(), self.heard.clone())))
+            }
+        };
+        Some(SentStatus { patch, wanted: self.wanted.clone(), basis })
+    }
+
+    /// Notes that a patch was taken, and the pod that the API shows since. Where that shows what was not
+    /// known when the patch was made, the API is believed, and told the difference.
+    pub(crate) fn acknowledged(&mut self, sent: SentStatus, shown: Option<Pod>) {
+        self.doubted = false;
+        let Some(shown) = shown else {
+            self.known = sent.wanted;
+            return;
+        };
+        let new = version(&shown);
+        if new != 0 && new < self.version {
+            // A newer status was heard meanwhile.
+            return;
+        }
+        let is_other = sent.basis.is_some_and(|(known, heard)| {
+            patch::is_changed_beside(&heard, &shown.status, &known, &sent.wanted)
+        });
+        self.known = if is_other { shown.status.clone() } else { sent.wanted };
+        (self.version, self.heard) = (self.version.max(new), shown.status);
+    }
 }
 
 /// One pod.

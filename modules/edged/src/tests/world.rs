@@ -139,7 +139,7 @@ impl Outside {
         }
     }
 
-    fn keep(&mut self, key: &str, value: Value) -> NodeReply {
+    pub(super) fn keep(&mut self, key: &str, value: Value) -> NodeReply {
         let object = self.stamp(value);
         self.api.insert(key.to_owned(), object.clone());
         NodeReply::Object(object)
