@@ -1,9 +1,10 @@
 //! Thousands of devices on one node, and their twin updates offered at a fixed rate.
 //!
 //! Runs `keadm up` as a process of its own: cloud, API server, broker and one node, with the node's store
-//! on disk. Devices are played by clients of its broker. Printed are the rate that was kept up, the time
-//! from publishing an update to reading its result, which is sent when the value is on disk, the processor
-//! time and memory of the whole `keadm` process, and how often the API server was written to.
+//! on disk; with `--apart` instead `cloudcore` and `edgecore`, each in a process of its own. Devices are
+//! played by clients of the node's broker. Printed are the rate that was kept up, the time from publishing
+//! an update to reading its result, which is sent when the value is on disk, the processor time and memory
+//! of each process, and how often the API server was written to.
 //!
 //! `cargo bench -p keadm --bench devices -- --help`
 
@@ -11,10 +12,10 @@
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time, and is no module")]
 
+mod cluster;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -22,12 +23,13 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
+
+use crate::cluster::{Cluster, Usage};
 
 /// How many connections the devices share.
 const PUBLISHERS: usize = 4;
@@ -59,112 +61,35 @@ struct Args {
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_keadm"))]
     keadm: PathBuf,
 
+    /// Measures `cloudcore` and `edgecore` of this folder, each in a process of its own.
+    #[arg(long, value_name = "FOLDER")]
+    apart: Option<PathBuf>,
+
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-/// The process that is measured; ended with the benchmark.
-struct Cluster(Child);
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-/// What a process has used, as the kernel counts it.
-#[derive(Clone, Copy)]
-struct Usage {
-    processor: Duration,
-    memory_max: u64,
-}
-
-impl Usage {
-    fn of(pid: u32) -> Self {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        // The kernel tells processor time in hundredths of a second.
-        Self { processor: Duration::from_millis(ticks * 10), memory_max: kib << 10 }
-    }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let args = Args::parse();
     let directory = tempfile::tempdir().unwrap();
-    let cluster = start(&args.keadm, directory.path(), args.api_port);
-    let kube = ready(directory.path()).await;
-    let (node, port) = broker(directory.path()).await;
+    let cluster = match &args.apart {
+        Some(folder) => Cluster::apart(folder, directory.path(), args.api_port).await,
+        None => Cluster::together(&args.keadm, directory.path(), args.api_port).await,
+    };
+    let (kube, node, port) = (cluster.kube.clone(), cluster.node.clone(), cluster.mqtt_port);
     make_devices(&kube, &node, args.devices).await;
     wait_for_devices(&node, port, args.devices).await;
     println!("{} devices are on the node {node}", args.devices);
     let writes = count_writes(&kube).await;
-    let before = Usage::of(cluster.0.id());
+    let before = cluster.usage();
     let writes_before = writes.load(Ordering::Relaxed);
     let run = offer(&args, port).await;
-    let after = Usage::of(cluster.0.id());
+    let after = cluster.usage();
     let writes_during = writes.load(Ordering::Relaxed) - writes_before;
     let shown = all_shown(&kube, &run.last).await;
-    print(&args, &run, (before, after), writes_during, shown);
-}
-
-fn start(keadm: &Path, directory: &Path, port: u16) -> Cluster {
-    let log = fs::File::create(directory.join("log")).unwrap();
-    let child = Command::new(keadm)
-        .args(["up", "--runtime", "hollow", "--api-port", &port.to_string(), "--data-dir"])
-        .arg(directory.join("data"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn();
-    Cluster(child.unwrap())
-}
-
-async fn ready(directory: &Path) -> Client {
-    let path = directory.join("data/kubeconfig");
-    let end = Instant::now() + PATIENCE;
-    loop {
-        assert!(Instant::now() < end, "the cluster is not ready: {}", log(directory));
-        sleep(Duration::from_millis(200)).await;
-        let Ok(kubeconfig) = Kubeconfig::read_from(&path) else { continue };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        let kube = Client::try_from(config).unwrap();
-        let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(kube.clone());
-        let Ok(listed) = nodes.list(&ListParams::default()).await else { continue };
-        let conditions = listed.items.into_iter().filter_map(|node| node.status?.conditions).flatten();
-        if conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True") {
-            return kube;
-        }
-    }
-}
-
-fn log(directory: &Path) -> String {
-    fs::read_to_string(directory.join("log")).unwrap_or_default()
-}
-
-/// Returns the node and the port of its broker, as `keadm up` says them.
-async fn broker(directory: &Path) -> (String, u16) {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let log = log(directory);
-        let told = log.lines().find_map(|line| {
-            let (node, rest) =
-                line.strip_prefix("devices reach the node ")?.split_once(" by MQTT on 127.0.0.1:")?;
-            let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            Some((node.to_owned(), port.parse().ok()?))
-        });
-        if let Some(told) = told {
-            return told;
-        }
-        assert!(Instant::now() < end, "keadm does not say where its broker is: {log}");
-        sleep(Duration::from_millis(200)).await;
-    }
+    print(&args, &run, (&before, &after), writes_during, shown);
 }
 
 fn api(kube: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
@@ -348,7 +273,13 @@ async fn all_shown(kube: &Client, last: &BTreeMap<String, String>) -> Option<Dur
     None
 }
 
-fn print(args: &Args, run: &Run, (before, after): (Usage, Usage), writes: u64, shown: Option<Duration>) {
+fn print(
+    args: &Args,
+    run: &Run,
+    (before, after): (&[Usage], &[Usage]),
+    writes: u64,
+    shown: Option<Duration>,
+) {
     let mut latencies = run.latencies.clone();
     latencies.sort_unstable();
     let at = |percent: usize| {
@@ -356,15 +287,14 @@ fn print(args: &Args, run: &Run, (before, after): (Usage, Usage), writes: u64, s
         latencies.get(place.min(latencies.len().saturating_sub(1))).copied().unwrap_or_default()
     };
     let answered = run.answered as f64;
-    let processor = (after.processor - before.processor).as_secs_f64();
     println!("updates offered       {} in {} s, {} a second", run.offered, args.seconds, args.rate);
     println!("updates answered      {}, {:.0} a second", run.answered, answered / run.took.as_secs_f64());
     println!("local latency         median {:?}, p99 {:?}, longest {:?}", at(50), at(99), at(100));
-    println!(
-        "processor             {:.1} us an update, node, broker, cloud and API server",
-        processor * 1e6 / answered
-    );
-    println!("memory                {} MiB at most, all of them", after.memory_max >> 20);
+    for (before, after) in before.iter().zip(after) {
+        let processor = (after.processor - before.processor).as_secs_f64() * 1e6 / answered;
+        let memory = after.memory_max >> 20;
+        println!("{:<22}{processor:.1} us of processor time an update, {memory} MiB at most", after.name);
+    }
     let per_second = writes as f64 / run.took.as_secs_f64();
     println!(
         "writes of the API     {writes}, {per_second:.0} a second, {:.4} an update",
