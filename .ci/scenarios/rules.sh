@@ -32,13 +32,13 @@ app_answers() { # CODE PAYLOAD
 publishes() { mosquitto_pub -h 127.0.0.1 -p "$RULES_MQTT_PORT" -q 1 -t default/alarm -m "$1"; }
 
 scenario_rules() {
+    local MQTT_MODE=0 INTERNAL_PORT=$RULES_MQTT_PORT MQTT_PORT=$RULES_MQTT_PORT
     start_processes || return 1
     stop_processes
     cat >>"$CLOUD/cloudcore.yaml" <<EOF
   router: { enable: true, address: 127.0.0.1, port: $RULES_PORT, restTimeout: 20 }
 EOF
     cat >>"$EDGE/edgecore.yaml" <<EOF
-  eventBus: { mqttMode: 0, mqttServerInternal: "tcp://127.0.0.1:$RULES_MQTT_PORT" }
   serviceBus: { enable: true, port: $APP_PORT }
 EOF
     start_cloud || return 1
@@ -90,6 +90,7 @@ spec:
   targetResource: { resource: "http://127.0.0.1:$SERVICE_PORT/cgi-bin/take", body: payload }
 EOF
     # REST to MQTT, and to nobody.
+    until_true 20 mqtt_answers || return 1
     mosquitto_sub -h 127.0.0.1 -p "$RULES_MQTT_PORT" -C 1 -W 30 -t 'fleet/#' >"$WORK/heard" &
     echo $! >"$WORK/listener.pid"
     sleep 1
