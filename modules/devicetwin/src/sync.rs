@@ -110,10 +110,12 @@ fn change(effect: &mut Effect, name: &str, (twin, told): (&Twin, &Twin), at_ms: 
     let fits = |value: &&str| check_type(&kind, value).is_ok();
     let mut next = twin.clone();
     let mut conflict = None;
+    let mut is_new = false;
     if let Some(value) = told.expected.as_ref().and_then(|half| half.value.as_deref()).filter(fits) {
         match judge(twin.expected_version, told.expected_version) {
             Ok(version) => {
                 (next.expected, next.expected_version) = (set(value, at_ms), Some(version));
+                is_new = true;
             }
             Err(found) => conflict = Some(found),
         }
@@ -123,19 +125,23 @@ fn change(effect: &mut Effect, name: &str, (twin, told): (&Twin, &Twin), at_ms: 
         match judge(twin.actual_version, told.actual_version) {
             Ok(version) => {
                 (next.actual, next.actual_version) = (set(value, at_ms), Some(version));
+                is_new = true;
             }
             Err(found) => conflict = Some(found),
         }
     }
     if conflict.is_none() {
-        if told.optional == Some(false) {
+        if told.optional == Some(false) && twin.optional != Some(false) {
             next.optional = Some(false);
+            is_new = true;
         }
         if was_deleted {
             next.metadata = meta(&kind);
         }
+        // A type that differs is told as a change and is none, as where a client says it.
+        is_new |= told.metadata.as_ref().is_some_and(|told| told.kind != kind_of(twin)) || was_deleted;
     }
-    if next != *twin {
+    if is_new {
         effect.change(name, Some(twin), &next);
     }
     if let Some(conflict) = conflict {

@@ -28,3 +28,6 @@ pub mod v1beta1 {
 
 pub use prost::Message as ProtobufMessage;
 pub use value::{Any, ValueError, from_any, to_any};
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Messages of nodes, on their way to REST endpoints.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use protocol::NodeName;
 use protocol::rules::{Headers, SERVICE_BODY_BYTES_MAX};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -102,20 +102,16 @@ impl Delivery {
     }
 }
 
-/// What an application on a node sends.
-#[derive(Deserialize)]
-struct AppRequest {
-    #[serde(default)]
-    payload: Option<Box<RawValue>>,
-}
-
 /// Returns what of an application's request its endpoint is sent.
 pub(crate) fn form(request: &Bytes, form: Form) -> Bytes {
     match form {
         Form::Base64 => STANDARD.encode(request).into(),
         Form::Request => request.clone(),
         Form::Payload => {
-            let payload = serde_json::from_slice::<AppRequest>(request).ok().and_then(|it| it.payload);
+            // Names are read in any case, as the service bus reads them.
+            let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(request).unwrap_or_default();
+            let named = fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("payload"));
+            let payload = named.map(|(_, raw)| raw).filter(|raw| raw.get() != "null");
             // A text is sent as what it says.
             let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
             match payload {
@@ -142,7 +138,9 @@ mod tests {
         let expect = "eyJtZXRob2QiOiJQT1NUIiwidGFyZ2V0VVJMIjoiaHR0cDovLzEyNy4wLjAuMToxNjY2Ny9zYmhvb2siLCJwYXlsb2FkIjoic2ItPnJlc3QifQ==";
         assert_eq!(form(&recorded, Form::Base64), expect);
         assert_eq!(form(&recorded, Form::Payload), "sb->rest");
+        assert_eq!(form(&Bytes::from_static(br#"{"Payload":[1, 2]}"#), Form::Payload), "[1, 2]");
         assert_eq!(form(&Bytes::from_static(b"{}"), Form::Payload), "");
+        assert_eq!(form(&Bytes::from_static(br#"{"payload":null}"#), Form::Payload), "");
         assert_eq!(form(&Bytes::from_static(b"?"), Form::Payload), "");
     }
 }

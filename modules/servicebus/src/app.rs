@@ -2,17 +2,23 @@
 
 use beehive::AskError;
 use bytes::Bytes;
+use protocol::device::payload::{Payload, Shape, read as read_json};
 use protocol::edge::CloudError;
 use protocol::rules::ENDPOINT_ANSWERED;
 use protocol::{NodeReply, NodeRequest};
 use serde::{Deserialize, Serialize};
 
-/// What an application sends: `{"method", "targetURL", "payload"}`, of which the URL matters here.
+/// What an application sends, of which the URL matters here.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct AppRequest {
+    #[serde(rename = "method", default)]
+    _method: String,
     #[serde(rename = "targetURL", default)]
     target_url: String,
+}
+
+impl Payload for AppRequest {
+    const SHAPE: Shape = Shape::Fields(&[("method", Shape::Plain), ("targetURL", Shape::Plain)]);
 }
 
 /// What it is answered.
@@ -43,10 +49,7 @@ pub(crate) fn read(body: Option<Bytes>, is_allowed: impl Fn(&str) -> bool) -> Re
     let Some(body) = body else {
         return Err(Answer::new(400, "can't read data from body of the http's request"));
     };
-    // A list of values would do, too, where serde reads a struct.
-    let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    let read = serde_json::from_slice(&body).ok().filter(|_| is_object);
-    let Some(AppRequest { target_url: url }) = read else {
+    let Ok(AppRequest { target_url: url, .. }) = read_json(&body) else {
         return Err(Answer::new(400, "invalid params"));
     };
     if !is_allowed(&url) {
@@ -106,6 +109,11 @@ mod tests {
             (None, "can't read data from body of the http's request"),
             (Some("?"), "invalid params"),
             (Some("[]"), "invalid params"),
+            (Some(""), "invalid params"),
+            (Some(r#"{"targetURL":7}"#), "invalid params"),
+            (Some(r#"{"method":7,"targetURL":"http://h"}"#), "invalid params"),
+            (Some(r#"{"targetURL":"http://h"} x"#), "invalid params"),
+            (Some("null"), "url  is not allowed and please make a rule for this url in the cloud"),
             (Some("{}"), "url  is not allowed and please make a rule for this url in the cloud"),
             (
                 Some(r#"{"targetURL":"http://x"}"#),
@@ -121,6 +129,14 @@ mod tests {
         let body = Bytes::from_static(br#"{"method":"POST","targetURL":"http://h","payload":1}"#);
         let request = read(Some(body.clone()), |url| url == "http://h").expect("it is allowed");
         assert_eq!(request, NodeRequest::CallUrl { url: "http://h".to_owned(), body });
+        // Names are read in any case, and what else is there is the endpoint's business, as in Go.
+        for body in
+            [r#"{"TargetUrl":"http://h","Method":"POST"}"#, r#"{"targetURL":"http://h","payload":[1],"x":1}"#]
+        {
+            let body = Bytes::from_static(body.as_bytes());
+            let request = read(Some(body.clone()), |url| url == "http://h").expect("it is allowed");
+            assert_eq!(request, NodeRequest::CallUrl { url: "http://h".to_owned(), body });
+        }
     }
 
     #[test]

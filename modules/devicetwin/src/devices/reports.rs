@@ -113,6 +113,8 @@ fn listed(wrong: &[(String, &'static str)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use protocol::device::DeviceCall;
+
     use super::*;
     use crate::devices::tests::{id, moment, with};
 
@@ -177,6 +179,41 @@ mod tests {
         let (outcome, wrong) = report(&mut devices, many);
         assert!(wrong.is_some_and(|wrong| wrong.ends_with("; and 2 more")));
         assert!(outcome.batch.writes().is_empty() && outcome.local.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_named_and_changes_nothing() {
+        let mut devices = with("t1");
+        let update = br#"{"twin":{"x":{"actual":{"value":"1"},"metadata":{"type":"int"}}}}"#;
+        devices.call(&DeviceCall::UpdateTwins(id("t1")), update, &moment());
+        let before = format!("{:?}", devices.devices);
+        let (key, value) = ("The key of twin must only include", "The value of twin must only include");
+        let (long_key, long_value) = ("k".repeat(129), "v".repeat(513));
+        for (wrong, reason) in [
+            (property("", Some("1"), None), key),
+            (property("a b", Some("1"), None), key),
+            (property(&long_key, Some("1"), None), key),
+            (property("y", Some("a b"), None), value),
+            (property("y", Some(&long_value), None), value),
+            (property("y", Some("1"), Some("{}")), value),
+            (property("x", Some("warm"), None), "the value is not int or integer"),
+            (property("x", Some("2"), Some("warm")), "the value is not int or integer"),
+            (property("y", None, None), "it has neither a reported nor a desired value"),
+        ] {
+            let (outcome, refused) = report(&mut devices, vec![wrong.clone()]);
+            let refused = refused.expect("it is refused");
+            assert!(refused.contains(reason) && refused.len() < 512, "{wrong:?}: {refused}");
+            assert!(outcome.batch.writes().is_empty() && outcome.local.is_empty() && outcome.news.is_none());
+            assert_eq!(format!("{:?}", devices.devices), before, "{wrong:?}");
+        }
+        let many = (0..=TWINS_MAX).map(|number| property(&number.to_string(), Some("1"), None)).collect();
+        let refused = devices.report_properties(&id("t1"), many, &moment()).map(|_| ());
+        assert!(matches!(refused, Err(ReportError::Invalid(_))), "{refused:?}");
+        for state in ["", "disconnected", "online ", &"o".repeat(1000)] {
+            let refused = devices.report_state(&id("t1"), state, &moment()).map(|_| ());
+            assert!(matches!(&refused, Err(ReportError::Invalid(text)) if text.len() < 512), "{refused:?}");
+        }
+        assert_eq!(format!("{:?}", devices.devices), before);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Calls in; batches, messages and reports out.
 
+mod answers;
 mod wanted;
 
 use futures::executor::block_on;

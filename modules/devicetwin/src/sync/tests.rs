@@ -94,6 +94,13 @@ fn a_value_of_another_type_is_passed_over() {
 }
 
 #[test]
+fn another_type_is_told_and_not_taken() {
+    let told = json!({ "x": { "metadata": { "type": "string" } } });
+    check(&held(), &told, &json!({ "x": { "last": last(), "current": last() } }), &held(), &[]);
+    nothing(&held(), &json!({ "x": { "metadata": { "type": "int" }, "optional": true } }));
+}
+
+#[test]
 fn an_unknown_twin_is_made_with_its_versions_or_not_at_all() {
     let seen = json!({ "expected": at("on"), "optional": true, "metadata": { "type": "string" } });
     let mut made = seen.clone();

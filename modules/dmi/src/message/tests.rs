@@ -1,4 +1,6 @@
+use dmi_proto::ProtobufMessage as _;
 use protocol::{Namespace, ObjectName, ResourceType};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
@@ -183,4 +185,29 @@ fn a_model_is_told_with_its_properties() {
         &property.unit,
     ];
     assert_eq!(texts, ["x", "d", "INT", "ReadOnly", "1", "2", "C"]);
+}
+
+/// A device and its model, and what KubeEdge's own code tells a mapper of them, byte by byte: the model's
+/// values laid under the device's, and each message in hexadecimal digits.
+#[derive(Deserialize)]
+struct Told {
+    name: String,
+    device: Value,
+    model: Value,
+    told: String,
+    told_model: String,
+}
+
+#[test]
+fn a_mapper_is_told_what_kubeedge_s_edge_tells_it() {
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for line in include_str!("golden/told.ndjson").lines() {
+        let told: Told = serde_json::from_str(line).expect("a case");
+        let of_model: crate::view::Model = serde_json::from_value(told.model).expect("a model");
+        let given = serde_json::from_value(told.device).expect("a device");
+        let made = device(&key(ResourceType::DEVICE, "t1"), &given, &of_model).expect("a message");
+        assert_eq!(hex(made.encode_to_vec()), told.told, "{}: {made:?}", told.name);
+        let made = model(&key(ResourceType::DEVICE_MODEL, "m"), &of_model);
+        assert_eq!(hex(made.encode_to_vec()), told.told_model, "{}: {made:?}", told.name);
+    }
 }

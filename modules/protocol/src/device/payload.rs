@@ -329,13 +329,14 @@ impl Payload for StateReport {
     ]);
 }
 
-/// Reads a payload, with names of fields in any case.
+/// Reads a payload, with names of fields in any case. Bytes that are no UTF-8 stand for no letter, as Go
+/// has it.
 ///
 /// # Errors
 ///
 /// When it is not JSON, or not of the payload's shape.
 pub fn read<P: Payload>(bytes: &[u8]) -> Result<P, serde_json::Error> {
-    let mut value: Value = serde_json::from_slice(bytes)?;
+    let mut value: Value = serde_json::from_str(&String::from_utf8_lossy(bytes))?;
     if value.is_null() {
         // Go leaves a struct as it is that is to be read from null.
         value = Value::Object(Map::new());
@@ -361,7 +362,8 @@ fn fold(value: &mut Value, shape: &Shape) -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-/// Go takes the field of exactly this name before one in another case, and skips `null`.
+/// The field of exactly this name is taken before one in another case, where Go takes the last of them;
+/// `null` is skipped, as in Go.
 fn fold_fields(
     mut found: Map<String, Value>,
     fields: &[(&str, Shape)],
@@ -404,6 +406,14 @@ mod tests {
         assert_eq!((update.state.as_str(), update.attributes, update.timestamp), ("b", None, 0));
         let update: DeviceUpdate = read(br#"{"STATE":"a"}"#).expect("one");
         assert_eq!(update.state, "a");
+    }
+
+    #[test]
+    fn bytes_that_are_no_letters_are_read_as_go_reads_them() {
+        let base: BaseMessage = read(b"{\"event_id\":\"a\xe9b\",\"more\":\"\xff\"}").expect("one");
+        assert_eq!(base.event_id, "a\u{fffd}b");
+        assert!(read::<BaseMessage>(b"{\"event_id\":\"a\"\xff}").is_err());
+        assert!(read::<BaseMessage>(b"\xff\xfe{}").is_err());
     }
 
     #[test]
