@@ -40,6 +40,7 @@ impl Desired {
             Body::Present(_) => ChangeKind::Update,
             Body::Unknown | Body::Absent(_) => ChangeKind::Insert,
         };
+        let was_unknown = matches!(needed.body, Body::Unknown);
         needed.body = Body::Present(object.clone());
         let nodes: Vec<_> = needed.by.keys().cloned().collect();
         for node in &nodes {
@@ -47,7 +48,11 @@ impl Desired {
                 entry.doubtful.remove(&key);
             }
         }
-        nodes.iter().map(|node| send(node, kind, &key, object.clone())).collect()
+        let mut effects: Vec<_> = nodes.iter().map(|node| send(node, kind, &key, object.clone())).collect();
+        if was_unknown {
+            effects.extend(self.end_wait(&key));
+        }
+        effects
     }
 
     /// Takes the deletion of a config map or secret; `last` is its last state.
@@ -83,6 +88,9 @@ impl Desired {
                 (Body::Unknown | Body::Absent(_), None) => None,
             };
             effects.extend(object.map(|object| send(&node, ChangeKind::Delete, key, object)));
+        }
+        if matches!(body, Body::Unknown) {
+            effects.extend(self.end_wait(key));
         }
         effects
     }

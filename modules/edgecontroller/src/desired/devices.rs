@@ -31,6 +31,9 @@ enum Carrying {
 struct Device {
     node: Option<NodeName>,
     tracked: Tracked,
+    /// How its node is told once it is known whether its model exists. KubeEdge's edge has no mapper open a
+    /// device whose model it was not told before, and does not try again.
+    waits: Option<ChangeKind>,
 }
 
 /// All devices.
@@ -160,9 +163,8 @@ impl Desired {
         let before = held.tracked.facts.needs.clone();
         let changed = held.tracked.renew(object.clone(), facts.clone());
         let mut effects = self.acquire(&node, &facts, Some(&before));
-        if changed {
-            effects.push(send(&node, ChangeKind::Update, &key, object));
-        }
+        let kind = if changed { self.turn(&key, &facts, ChangeKind::Update) } else { None };
+        effects.extend(kind.map(|kind| send(&node, kind, &key, object)));
         let released = before.difference(&facts.needs).cloned().collect();
         effects.extend(self.give_up(&node, &released));
         self.unless_awaited(effects)
@@ -170,13 +172,41 @@ impl Desired {
 
     fn add_device(&mut self, key: ObjectKey, object: Object, facts: PodFacts) -> Vec<Effect> {
         let node = node_of(&facts);
-        let mut effects = Vec::new();
-        if let Some(node) = &node {
-            effects.extend(self.acquire(node, &facts, None));
-            effects.push(send(node, ChangeKind::Insert, &key, object.clone()));
-        }
-        self.devices.insert(key, Device { node, tracked: Tracked::new(object, facts) });
+        let tracked = Tracked::new(object.clone(), facts.clone());
+        self.devices.insert(key.clone(), Device { node: node.clone(), tracked, waits: None });
+        let Some(node) = node else { return Vec::new() };
+        let mut effects = self.acquire(&node, &facts, None);
+        let kind = self.turn(&key, &facts, ChangeKind::Insert);
+        effects.extend(kind.map(|kind| send(&node, kind, &key, object)));
         self.unless_awaited(effects)
+    }
+
+    /// Returns how its node is told of a device now; `None` if that waits for its model.
+    fn turn(&mut self, key: &ObjectKey, facts: &PodFacts, kind: ChangeKind) -> Option<ChangeKind> {
+        let is_model_unknown = self.devices.are_known() && facts.needs.iter().any(|key| self.is_unknown(key));
+        let device = self.devices.all.get_mut(key)?;
+        let kind = device.waits.take().unwrap_or(kind);
+        if is_model_unknown {
+            device.waits = Some(kind);
+        }
+        (!is_model_unknown).then_some(kind)
+    }
+
+    /// Tells nodes of the devices that waited for this model.
+    pub(super) fn end_wait(&mut self, model: &ObjectKey) -> Vec<Effect> {
+        let Some(needed) = self.needed.get(model) else { return Vec::new() };
+        let mut effects = Vec::new();
+        for node in needed.by.keys() {
+            for key in self.devices.on.get(node).into_iter().flatten() {
+                let Some(device) = self.devices.all.get_mut(key) else { continue };
+                if device.tracked.facts.needs.contains(model)
+                    && let Some(kind) = device.waits.take()
+                {
+                    effects.push(send(node, kind, key, device.tracked.object.clone()));
+                }
+            }
+        }
+        effects
     }
 
     /// Takes the deletion of a device; `last` is its last state.
@@ -185,7 +215,7 @@ impl Desired {
     }
 
     fn drop_device(&mut self, key: &ObjectKey, last: Option<Object>) -> Vec<Effect> {
-        let Some(Device { node, tracked }) = self.devices.remove(key) else { return Vec::new() };
+        let Some(Device { node, tracked, .. }) = self.devices.remove(key) else { return Vec::new() };
         let Some(node) = node else { return Vec::new() };
         let last = last.unwrap_or(tracked.object);
         let mut effects = vec![send(&node, ChangeKind::Delete, key, last)];

@@ -82,19 +82,44 @@ fn only_what_a_node_lacks_of_its_devices_is_told() {
 }
 
 #[test]
+fn a_device_waits_until_its_model_was_told_or_is_known_to_be_missing() {
+    let of_model = |name: &str, version, model: &str| {
+        let mut device = device(name, version, "n", &json!([])).value().expect("JSON");
+        device["spec"]["deviceModelRef"]["name"] = json!(model);
+        Object::from_value(&device).expect("an object")
+    };
+    let mut desired = with_devices();
+    let new = key(DEVICE, "new");
+    assert_eq!(told(desired.see_device(new.clone(), of_model("new", 7, "k"))), ["fetch devicemodel d/k"]);
+    let mut changed = of_model("new", 8, "k").value().expect("JSON");
+    changed["spec"]["properties"] = json!([{ "name": "p" }]);
+    let changed = Object::from_value(&changed).expect("an object");
+    assert_eq!(told(desired.see_device(new, changed)), [""; 0]);
+    let told_then = ["n: Insert devicemodel d/k at 6", "n: Insert device d/new at 8"];
+    assert_eq!(told(desired.see_body(key(MODEL, "k"), object("k", 6, json!({})))), told_then);
+    assert_eq!(
+        told(desired.see_device(key(DEVICE, "t"), of_model("t", 9, "none"))),
+        ["fetch devicemodel d/none", "n: Delete devicemodel d/m at 4"]
+    );
+    assert_eq!(told(desired.fetched(key(MODEL, "none"), None)), ["n: Update device d/t at 9"]);
+    assert_eq!(told(desired.see_device(key(DEVICE, "o"), of_model("o", 10, "l"))), ["fetch devicemodel d/l"]);
+    assert_eq!(
+        told(desired.see_device(key(DEVICE, "o"), of_model("o", 11, "k"))),
+        ["n: Insert device d/o at 11"],
+        "it needs another one, which was told"
+    );
+}
+
+#[test]
 fn a_device_that_moves_is_taken_from_its_node_with_its_model() {
     let mut desired = with_devices();
     see_node(&mut desired, "o", 2);
     assert_eq!(
         see(&mut desired, "t", 7, "o"),
-        [
-            "n: Delete device d/t at 5",
-            "n: Delete devicemodel d/m at 4",
-            "fetch devicemodel d/m",
-            "o: Insert device d/t at 7"
-        ]
+        ["n: Delete device d/t at 5", "n: Delete devicemodel d/m at 4", "fetch devicemodel d/m"]
     );
-    assert_eq!(see_model(&mut desired, 4), ["o: Insert devicemodel d/m at 4"]);
+    let told_then = ["o: Insert devicemodel d/m at 4", "o: Insert device d/t at 7"];
+    assert_eq!(see_model(&mut desired, 4), told_then);
     assert_eq!(
         told(desired.delete_device(&key(DEVICE, "t"), device("t", 8, "o", &json!([])))),
         ["o: Delete device d/t at 8", "o: Delete devicemodel d/m at 4"]
@@ -109,7 +134,8 @@ fn a_device_that_was_made_anew_ends_first() {
     let anew = Object::from_value(&anew).expect("an object");
     let effects = told(desired.see_device(key(DEVICE, "t"), anew));
     assert_eq!(effects.first().map(String::as_str), Some("n: Delete device d/t at 5"));
-    assert_eq!(effects.last().map(String::as_str), Some("n: Insert device d/t at 9"));
+    assert_eq!(effects.last().map(String::as_str), Some("fetch devicemodel d/m"));
+    assert_eq!(see_model(&mut desired, 4).last().map(String::as_str), Some("n: Insert device d/t at 9"));
 }
 
 #[test]
