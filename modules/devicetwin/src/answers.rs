@@ -8,7 +8,7 @@ use protocol::device::payload::{Refusal, TwinDelta, TwinDocument, TwinPast, Twin
 use protocol::device::{LocalTopic, PublishLocal};
 use serde::Serialize;
 
-use crate::twin::{Slots, shown};
+use crate::twin::{Slots, is_deleted, shown};
 
 /// When something is done, and a name that nothing had before.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ pub(crate) fn document(
 /// Says what is wanted and not reported, if anything is.
 pub(crate) fn delta(device: &DeviceId, slots: &Slots, moment: &Moment) -> Option<PublishLocal> {
     let mut delta = BTreeMap::new();
-    for (name, slot) in slots {
+    for (name, slot) in slots.iter().filter(|(_, slot)| !is_deleted(&slot.twin)) {
         let value = |half: &Option<protocol::device::payload::TwinValue>| {
             half.as_ref().and_then(|half| half.value.clone()).unwrap_or_default()
         };

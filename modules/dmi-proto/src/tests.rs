@@ -63,8 +63,9 @@ fn check(said: &str) -> (usize, Vec<String>) {
     let (mut right, mut wrong) = (0, Vec::new());
     for (at, _) in said.match_indices(": ") {
         let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-        let name = said[..at].rsplit(|letter| !is_letter(letter)).next().unwrap_or_default();
-        let rest = &said[at + 2..];
+        let (before, rest) = said.split_at(at);
+        let name = before.rsplit(|letter| !is_letter(letter)).next().unwrap_or_default();
+        let rest = rest.trim_start_matches(": ");
         let value = rest.trim_start_matches('[').split([',', ' ', '}', ']']).next().unwrap_or_default();
         let text = value.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         let is_right = match (text, value.parse::<u32>()) {
@@ -76,7 +77,7 @@ fn check(said: &str) -> (usize, Vec<String>) {
             (None, _) => continue,
         };
         // The key and the value of a map have no name.
-        if name.is_empty() || text == Some("value") && said[..at].ends_with("\"key\"") {
+        if name.is_empty() || text == Some("value") && before.ends_with("\"key\"") {
             continue;
         }
         if is_right { right += 1 } else { wrong.push(format!("{name}: {value}")) }
