@@ -15,7 +15,7 @@ use crate::qos;
 /// The labels and annotations by which a runtime's sandboxes and containers are known again. The
 /// `io.kubernetes` ones are kubelet's, so that tools which read them work here too.
 pub mod mark {
-    /// The node whose edged made the sandbox. What lacks it belongs to somebody else.
+    /// The node whose edged made the sandbox. What lacks it is kubelet's, and ours only if its pod is.
     pub const NODE: &str = "beehive.io/node";
     /// The pod's name.
     pub const POD_NAME: &str = "io.kubernetes.pod.name";

@@ -16,7 +16,8 @@ use crate::spec::mark;
 /// How often the runtime is asked without a reason.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The newest listing of this node's sandboxes, by pod uid.
+/// The newest listing of this node's sandboxes, by pod uid, and of those that nobody marked: a pod that runs
+/// where kubelet was replaced has some.
 #[derive(Debug)]
 pub(crate) struct View {
     pods: RefCell<BTreeMap<String, Vec<Sandbox>>>,
@@ -44,10 +45,12 @@ impl View {
         self.pods.borrow().get(uid).cloned().unwrap_or_default()
     }
 
-    /// Returns the pods of which the runtime has something.
+    /// Returns the pods of which the runtime has something that was made here.
     pub(crate) fn pods(&self) -> Vec<crate::ports::PodIdentity> {
         let pods = self.pods.borrow();
-        pods.values().filter_map(|sandboxes| sandboxes.first()).map(|sandbox| sandbox.pod.clone()).collect()
+        let made_here = |sandbox: &&Sandbox| sandbox.labels.contains_key(mark::NODE);
+        let found = pods.values().filter_map(|sandboxes| sandboxes.iter().find(made_here));
+        found.map(|sandbox| sandbox.pod.clone()).collect()
     }
 
     /// Returns why the last listing failed, if it did.
@@ -134,7 +137,7 @@ async fn list(shared: &Shared) {
     }
     let mut pods: BTreeMap<String, Vec<Sandbox>> = BTreeMap::new();
     for sandbox in sandboxes {
-        if sandbox.labels.get(mark::NODE).map(String::as_str) == Some(shared.name.as_str()) {
+        if sandbox.labels.get(mark::NODE).is_none_or(|node| node == shared.name.as_str()) {
             pods.entry(sandbox.pod.uid.clone()).or_default().push(sandbox);
         }
     }

@@ -131,6 +131,31 @@ fn what_belongs_to_no_pod_goes_once_the_api_says_so() {
 }
 
 #[test]
+fn what_kubelet_made_of_a_pod_is_adopted_and_of_others_it_stays() {
+    run(async {
+        let world = World::new();
+        let edged = world.start().await;
+        tell(&edged, world.put_pod("a", "u1", one(), json!({}))).await;
+        tell(&edged, world.put_pod("b", "u2", one(), json!({}))).await;
+        pass(&edged, 3).await;
+        edged.stop().await;
+        let (before, made) = (world.container_ids().await, world.mood.creations.load(Ordering::Relaxed));
+        world.delete("pod default/b");
+        world.mood.by_kubelet.store(true, Ordering::Relaxed);
+        let edged = world.start().await;
+        pass(&edged, 300).await;
+        assert_eq!(world.container_ids().await, before);
+        assert_eq!(world.mood.creations.load(Ordering::Relaxed), made);
+        assert_eq!(world.status("pod default/a")["phase"], "Running");
+        tell(&edged, world.begin_deletion("pod default/a", 1)).await;
+        pass(&edged, 30).await;
+        assert_eq!(world.sandboxes().await.len(), 1, "that of another pod may be another's");
+        assert_eq!(world.status("pod default/a"), Value::Null);
+        edged.stop().await;
+    });
+}
+
+#[test]
 fn a_deletion_is_finished_when_the_cloud_comes_back() {
     run(async {
         let world = World::new();

@@ -373,6 +373,8 @@ pub(super) struct Mood {
     pub(super) broken: AtomicBool,
     /// It is stuck in starting containers: none starts, and none goes.
     pub(super) starting: AtomicBool,
+    /// Whether kubelet made what it has.
+    pub(super) by_kubelet: AtomicBool,
     /// How many containers it was told to make.
     pub(super) creations: AtomicUsize,
 }
@@ -413,7 +415,13 @@ mod moody {
             if self.mood.broken.load(Ordering::Relaxed) {
                 return Err(RuntimeError::Unavailable("connection refused".to_owned()));
             }
-            self.inner.list().await
+            let mut sandboxes = self.inner.list().await?;
+            if self.mood.by_kubelet.load(Ordering::Relaxed) {
+                for sandbox in &mut sandboxes {
+                    sandbox.labels.remove(crate::spec::mark::NODE);
+                }
+            }
+            Ok(sandboxes)
         }
         async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<SandboxId, RuntimeError> {
             self.inner.run_sandbox(spec).await
