@@ -155,6 +155,10 @@ impl DeviceTwin {
                 return Verdict::Failed;
             }
             End::Unknown(_) => Verdict::Unwanted,
+            End::Refused(status) if status.is_temporary() => {
+                tracing::debug!(device = %id, %status, "the cloud does not take a report yet");
+                return Verdict::Failed;
+            }
             End::Refused(status) if status.is_not_found() => Verdict::Unwanted,
             End::Refused(_) => Verdict::Failed,
         };

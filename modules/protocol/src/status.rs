@@ -38,6 +38,12 @@ impl ApiStatus {
         self.code == 404
     }
 
+    /// Tells whether the same request may succeed later: the server had no room or trouble of its own.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self.code, 429 | 500 | 502 | 503 | 504)
+    }
+
     /// Tells whether the object was there already.
     #[must_use]
     pub fn is_already_exists(&self) -> bool {
