@@ -116,7 +116,7 @@ impl Caller {
         loop {
             let status = match timeout_at(self.deadline, self.try_once(call)).await {
                 Ok(Ok(body)) => return Ok(body),
-                Ok(Err(status)) if !is_passing(&status) => return Err(status),
+                Ok(Err(status)) if !status.is_temporary() => return Err(status),
                 Ok(Err(status)) => status,
                 Err(_elapsed) => return Err(timed_out()),
             };
@@ -175,11 +175,6 @@ impl Caller {
             .map(|item| raw::with_type(Bytes::from(String::from(Box::<str>::from(item))), kind));
         pods.collect::<Result<_, _>>().map_err(|error| unreadable(&path, &error))
     }
-}
-
-/// Tells whether a failure may pass by itself.
-fn is_passing(status: &ApiStatus) -> bool {
-    matches!(status.code, 429 | 500 | 502 | 503 | 504)
 }
 
 fn timed_out() -> ApiStatus {
